@@ -1,0 +1,50 @@
+# One place for the flags that every target shares, and the two functions by which folders declare themselves.
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+add_library(sterna_flags INTERFACE)
+# One numerics: a multiply and an add never fuse (docs/numerics.md, rule 3).
+target_compile_options(sterna_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off)
+target_compile_definitions(sterna_flags INTERFACE FMT_HEADER_ONLY)
+target_include_directories(sterna_flags INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
+if(STERNA_SANITIZE)
+  target_compile_options(sterna_flags INTERFACE -fsanitize=${STERNA_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(sterna_flags INTERFACE -fsanitize=${STERNA_SANITIZE})
+endif()
+
+# sterna_core(NAME DEPS...): a static library of every .cpp in the folder, with the core's rules (no exceptions, no RTTI).
+function(sterna_core name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(sterna_${name} STATIC ${sources})
+  target_link_libraries(sterna_${name} PUBLIC sterna_flags)
+  target_compile_options(sterna_${name} PRIVATE -fno-exceptions -fno-rtti)
+  foreach(dep ${ARGN})
+    target_link_libraries(sterna_${name} PUBLIC sterna_${dep})
+  endforeach()
+endfunction()
+
+# sterna_test(NAME DEPS...): one GoogleTest program of every .cpp in the folder; ctest runs it as one test.
+function(sterna_test name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_executable(test_${name} ${sources})
+  target_link_libraries(test_${name} PRIVATE sterna_test_support GTest::gtest GTest::gtest_main)
+  foreach(dep ${ARGN})
+    target_link_libraries(test_${name} PRIVATE sterna_${dep})
+  endforeach()
+  add_test(NAME ${name} COMMAND test_${name})
+endfunction()

@@ -1,0 +1,27 @@
+#include "base/thread_pool.h"
+
+#include <atomic>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace sterna {
+namespace {
+
+TEST(ThreadPool, RunsEveryTaskOnceForEverySize) {
+    for (int size : {1, 2, 5}) {
+        ThreadPool pool(size);
+        for (int round = 0; round < 2000; ++round) {
+            int n = round % 17;
+            std::vector<std::atomic<int>> counts(size_t(n) + 1);
+            pool.run(n, [&](int task, int worker) {
+                ASSERT_LT(worker, size);
+                counts[size_t(task)].fetch_add(1);
+            });
+            for (int i = 0; i < n; ++i) ASSERT_EQ(counts[size_t(i)].load(), 1);
+        }
+    }
+}
+
+}  // namespace
+}  // namespace sterna
