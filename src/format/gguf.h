@@ -7,7 +7,9 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -22,11 +24,13 @@ enum class GgufType : uint32_t {
 };
 
 struct GgufLimits {
-    uint64_t max_tensors = 1u << 17;       // the largest files have some 20,000
+    uint64_t max_tensors = 1u << 17;         // the largest files have some 20,000
     uint64_t max_keys = 1u << 16;
-    uint64_t max_key_bytes = 65535;        // the format's own
-    uint64_t max_name_bytes = 4096;        // the format says 64; longer ones are met in practice
+    uint64_t max_key_bytes = 65535;          // the format's own
+    uint64_t max_name_bytes = 4096;          // the format says 64; longer ones are met in practice
+    uint64_t max_alignment = 1u << 20;       // 32 in practice
     uint64_t max_array_depth = 2;
+    uint64_t max_array_elements = 1u << 24;  // get_*s() copies: 16 bytes an element, so 256 MiB at most; vocabularies have 300,000
     uint64_t max_splits = 1024;
 };
 
@@ -41,10 +45,16 @@ struct GgufValue {
 
 class GgufFile : public Metadata, public TensorSource {
 public:
-    // Opens `path`; when it is part of a split file (split.count > 1), opens all parts beside it.
+    // Opens `path`; when it is part of a split file (split.count > 1), opens all parts beside it. Not in builds without files.
     static Result<std::unique_ptr<GgufFile>> open(const std::string& path, const GgufLimits& limits = {});
     // Reads a whole unsplit file from memory. Lifetime: the bytes outlive the file. `name` is for messages.
     static Result<std::unique_ptr<GgufFile>> from_bytes(Bytes bytes, std::string name, const GgufLimits& limits = {});
+    // The same for a split file: all its parts, in order.
+    struct NamedBytes {
+        std::string name;
+        Bytes bytes;
+    };
+    static Result<std::unique_ptr<GgufFile>> from_parts(std::vector<NamedBytes> parts, const GgufLimits& limits = {});
     ~GgufFile() override;
 
     uint32_t version() const;
@@ -52,6 +62,9 @@ public:
     size_t n_parts() const;
     const std::vector<GgufValue>& values() const;      // of the first part, in file order
     const std::vector<TensorView>& tensors() const;    // of all parts, in file order
+
+    uint64_t alignment() const;                        // of the first part
+    const GgufValue* find_value(std::string_view key) const;  // null when absent
 
     bool has(std::string_view key) const override;
     std::optional<int64_t> get_int(std::string_view key) const override;

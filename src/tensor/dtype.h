@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "base/bytes.h"
@@ -35,7 +36,7 @@ const DTypeTraits* dtype_by_name(std::string_view name);  // case-insensitive
 std::span<const DTypeTraits> all_dtypes();
 
 // The name of any type number GGUF ever used ("IQ2_XXS", "Q4_0_4_4 (retired)"), for messages; "type 77" for others.
-std::string_view dtype_name_of_number(uint32_t number);
+std::string dtype_name_of_number(uint32_t number);
 
 // Returns: bytes of n elements; nothing when n is no multiple of the block or the size overflows.
 std::optional<uint64_t> dtype_bytes(DType type, uint64_t n);
