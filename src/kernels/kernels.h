@@ -61,7 +61,8 @@ using MatmulFn = void (*)(const MatmulArgs& args);
 // A page holds page_positions (a multiple of kTilePositions) positions of one layer and one KV head at k_offset and v_offset.
 //   K, f16:  tile of 16 positions: [head_dim_k][16] halves.        K, q8_0: [head_dim_k/4][16][4] int8, then [head_dim_k/32][16] halves (scales)
 //   V, f16:  [position][head_dim_v] halves.                        V, q8_0: per position head_dim_v int8, then head_dim_v/32 halves (scales)
-enum class KvKind : uint8_t { kF16, kQ8_0 };
+//   K, f32 and V, f32: as f16, with floats in place of halves (witness tests; nothing is rounded)
+enum class KvKind : uint8_t { kF16, kQ8_0, kF32 };
 
 // Bytes of one page's K (V) for one head. Requires for kQ8_0: head_dim % 32 == 0.
 int64_t k_page_bytes(KvKind kind, int64_t page_positions, int64_t head_dim_k);
