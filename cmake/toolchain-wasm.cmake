@@ -1,0 +1,20 @@
+# wasm32 with WASI by clang 19 and the distribution's libc++; tests run in Node. What a browser and a canister have: one
+# thread, 128-bit vectors, no exceptions.
+set(CMAKE_SYSTEM_NAME Generic)
+set(CMAKE_SYSTEM_PROCESSOR wasm32)
+set(STERNA_WASM ON)
+find_program(STERNA_CLANG NAMES clang-19 REQUIRED)
+find_program(STERNA_CLANGXX NAMES clang++-19 REQUIRED)
+set(CMAKE_C_COMPILER ${STERNA_CLANG})
+set(CMAKE_CXX_COMPILER ${STERNA_CLANGXX})
+set(CMAKE_C_COMPILER_TARGET wasm32-wasi)
+set(CMAKE_CXX_COMPILER_TARGET wasm32-wasi)
+find_program(CMAKE_AR NAMES llvm-ar-19 REQUIRED)
+find_program(CMAKE_RANLIB NAMES llvm-ranlib-19 REQUIRED)
+set(CMAKE_C_FLAGS_INIT "-msimd128")
+set(CMAKE_CXX_FLAGS_INIT "-msimd128 -fno-exceptions")
+# The default stack of 64 KiB is smaller than test programs expect.
+set(CMAKE_EXE_LINKER_FLAGS_INIT "-Wl,-z,stack-size=4194304")
+set(CMAKE_EXECUTABLE_SUFFIX_C .wasm)
+set(CMAKE_EXECUTABLE_SUFFIX_CXX .wasm)
+set(CMAKE_CROSSCOMPILING_EMULATOR node --no-warnings ${CMAKE_CURRENT_LIST_DIR}/../tests/wasm/run.mjs)
