@@ -1,0 +1,272 @@
+// Attention of n_q query heads that share one KV head over a paged cache. Per chunk of 512 positions: scores (lane = position), then
+// maximum, exponentials and their 16 strided sums, then values (lane = channel, positions in order); chunks merge in order.
+// Every query head runs the same operations in the same order whatever stands beside it. Needs math.inl and rows.inl.
+
+// Query heads that share one pass over K or V: their sums stay in registers (AVX2 has room for four of 16 lanes).
+constexpr int kQueryGroup = 4;
+
+inline int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
+
+// Where things lie in AttentionArgs::scratch, in floats; every part starts on 64 bytes.
+struct AttentionScratch {
+    float* scores;     // [n_q][kAttentionChunk], first scores, then exponentials
+    float* chunk;      // [n_q][value_stride] sums of this chunk
+    float* total;      // [n_q][value_stride] sums of the chunks so far
+    float* maximum;    // [n_q] of the chunks so far
+    float* weight;     // [n_q] sum of exponentials so far
+    float* chunk_maximum;  // [n_q]
+    float* chunk_weight;   // [n_q]
+    float* q_scales;   // [n_q][head_dim_k / 32], kQ8_0
+    int8_t* q_values;  // [n_q][head_dim_k], kQ8_0
+    int16_t* q_sums;   // [n_q][head_dim_k / 32], kQ8_0
+    int64_t value_stride, scale_stride, q_stride;
+};
+
+inline AttentionScratch lay_out_scratch(float* base, int64_t head_dim_k, int64_t head_dim_v, int64_t n_q) {
+    AttentionScratch s;
+    s.value_stride = round_up_16(head_dim_v);
+    s.scale_stride = (head_dim_k + 31) / 32;
+    s.q_stride = round_up_16(head_dim_k);
+    s.scores = base;
+    s.chunk = s.scores + n_q * kAttentionChunk;
+    s.total = s.chunk + n_q * s.value_stride;
+    s.maximum = s.total + n_q * s.value_stride;
+    s.weight = s.maximum + round_up_16(n_q);
+    s.chunk_maximum = s.weight + round_up_16(n_q);
+    s.chunk_weight = s.chunk_maximum + round_up_16(n_q);
+    s.q_scales = s.chunk_weight + round_up_16(n_q);
+    s.q_values = reinterpret_cast<int8_t*>(s.q_scales + round_up_16(n_q * s.scale_stride));
+    s.q_sums = reinterpret_cast<int16_t*>(s.q_values + n_q * s.q_stride);
+    return s;
+}
+
+// scores[i][lane] = scale * sum over d of q[i][d] * k[d][lane], for one tile of 16 positions.
+template <int N>
+inline void score_tile_f16(const uint16_t* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale, float* scores) {
+    F32 sums[N];
+    for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
+    for (int64_t d = 0; d < head_dim; ++d) {
+        F32 key = load_f16(k + 16 * d);
+        for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(q[i * q_stride + d]) * key;
+    }
+    for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
+}
+
+// The same from int8: exact integer sums of 32 products, then sum = sum + (q scale * k scale) * float(integer), block after block.
+template <int N>
+inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t first_q, int64_t head_dim, F32 scale, float* scores) {
+    const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(k + 16 * head_dim);
+    F32 sums[N];
+    for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
+    for (int64_t block = 0; block < head_dim / 32; ++block) {
+        I32 products[N];
+        for (int i = 0; i < N; ++i) products[i] = zero_i32();
+        for (int step = 0; step < 8; ++step) {
+            B64 key = load_b64(k + (block * 8 + step) * 64);
+            for (int i = 0; i < N; ++i) {
+                B64 query = splat4(s.q_values + (first_q + i) * s.q_stride + block * 32 + step * 4);
+                products[i] = dot4_s8(products[i], key, query);
+            }
+        }
+        F32 key_scale = load_f16(k_scales + block * 16);
+        for (int i = 0; i < N; ++i) {
+            int64_t at = (first_q + i) * s.scale_stride + block;
+            F32 factor = splat(s.q_scales[at]) * key_scale;
+            sums[i] = sums[i] + factor * to_f32(settle_s8(products[i], s.q_sums[at]));
+        }
+    }
+    for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
+}
+
+inline F32 load_f16_first(const uint16_t* p, int64_t n) {
+    alignas(64) uint16_t lanes[16] = {};
+    for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return load_f16(lanes);
+}
+
+// out[i][c] += p[i][t] * v[t][c] for positions t in order; v(t) gives 16 channels of position t.
+template <int N, class Values>
+inline void add_values(Values v, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
+    F32 sums[N];
+    for (int i = 0; i < N; ++i) sums[i] = load_f32(out + i * out_stride);
+    for (int64_t t = 0; t < n_positions; ++t) {
+        F32 value = v(t);
+        for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(p[i * kAttentionChunk + t]) * value;
+    }
+    for (int i = 0; i < N; ++i) store(out + i * out_stride, sums[i]);
+}
+
+template <int N>
+inline void add_values_f16(const uint16_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
+    int64_t c = 0;
+    for (; c + 16 <= head_dim; c += 16) {
+        add_values<N>([v, c, head_dim](int64_t t) { return load_f16(v + t * head_dim + c); }, n_positions, p, out + c, out_stride);
+    }
+    if (c < head_dim) {
+        add_values<N>([v, c, head_dim](int64_t t) { return load_f16_first(v + t * head_dim + c, head_dim - c); }, n_positions, p,
+                      out + c, out_stride);
+    }
+}
+
+// A value is scale * int8, rounded, before its exponential multiplies it. Scales become floats for 32 positions and 512 channels at
+// a time; per channel the positions still come in order.
+template <int N>
+inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
+    constexpr int64_t kPositions = 32, kBlocks = 16;
+    alignas(64) float scales[kPositions * kBlocks];
+    int64_t row_bytes = head_dim + head_dim / 32 * 2;
+    for (int64_t from = 0; from < head_dim; from += kBlocks * 32) {
+        int64_t channels = head_dim - from < kBlocks * 32 ? head_dim - from : kBlocks * 32;
+        for (int64_t at = 0; at < n_positions; at += kPositions) {
+            int64_t n = n_positions - at < kPositions ? n_positions - at : kPositions;
+            const uint8_t* rows = v + at * row_bytes;
+            for (int64_t t = 0; t < n; ++t) {
+                const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(rows + t * row_bytes + head_dim);
+                store(scales + t * kBlocks, load_f16_first(row_scales + from / 32, channels / 32));
+            }
+            for (int64_t c = 0; c < channels; c += 16) {
+                const int8_t* q = reinterpret_cast<const int8_t*>(rows) + from + c;
+                const float* scale = scales + c / 32;
+                auto values = [q, scale, row_bytes](int64_t t) { return splat(scale[t * kBlocks]) * to_f32(load_s8(q + t * row_bytes)); };
+                add_values<N>(values, n, p + at, out + from + c, out_stride);
+            }
+        }
+    }
+}
+
+// Calls f(integral constant N, first) for groups of N <= kQueryGroup query heads that cover n_q.
+template <int N>
+struct Width {
+    static constexpr int value = N;
+};
+
+template <class F>
+inline void for_query_groups(int64_t n_q, F f) {
+    int64_t i = 0;
+    for (; i + kQueryGroup <= n_q; i += kQueryGroup) f(Width<kQueryGroup>{}, i);
+    switch (n_q - i) {
+        case 3: f(Width<3>{}, i); break;
+        case 2: f(Width<2>{}, i); break;
+        case 1: f(Width<1>{}, i); break;
+        default: break;
+    }
+}
+
+inline void quantize_queries(const AttentionArgs& a, const AttentionScratch& s) {
+    for (int64_t i = 0; i < a.n_q; ++i) {
+        quantize_q8_32(a.q + i * a.q_stride, a.head_dim_k, s.q_values + i * s.q_stride, s.q_scales + i * s.scale_stride,
+                        s.q_sums + i * s.scale_stride);
+    }
+}
+
+// Scores of positions [low, high), which lie in one chunk, into s.scores[i][position % 512].
+inline void score_chunk(const AttentionArgs& a, const AttentionScratch& s, int64_t low, int64_t high) {
+    F32 scale = splat(a.scale);
+    int64_t tile_bytes = a.kind == KvKind::kF16 ? a.head_dim_k * 32 : a.head_dim_k * 16 + a.head_dim_k / 32 * 32;
+    for (int64_t tile = low / kTilePositions * kTilePositions; tile < high; tile += kTilePositions) {
+        const uint8_t* page = a.pages[tile / a.page_positions] + a.k_offset;
+        const uint8_t* k = page + tile % a.page_positions / kTilePositions * tile_bytes;
+        float* scores = s.scores + tile % kAttentionChunk;
+        for_query_groups(a.n_q, [&](auto width, int64_t i) {
+            constexpr int N = decltype(width)::value;
+            if (a.kind == KvKind::kF16) {
+                score_tile_f16<N>(reinterpret_cast<const uint16_t*>(k), a.q + i * a.q_stride, a.q_stride, a.head_dim_k, scale,
+                                  scores + i * kAttentionChunk);
+            } else {
+                score_tile_q8<N>(k, s, i, a.head_dim_k, scale, scores + i * kAttentionChunk);
+            }
+        });
+    }
+}
+
+// Turns the scores of query head i_q into exponentials, low and high counted within the chunk. Lanes of the first and last tile outside [low, high) may hold anything,
+// NaN too: they are overwritten with minus infinity before anything is computed from them.
+inline void exponentials(const AttentionScratch& s, int64_t i_q, int64_t low, int64_t high, float cap) {
+    float* scores = s.scores + i_q * kAttentionChunk;
+    int64_t first = low / kTilePositions * kTilePositions, last = round_up_16(high);
+    for (int64_t i = first; i < low; ++i) scores[i] = -__builtin_inff();
+    for (int64_t i = high; i < last; ++i) scores[i] = -__builtin_inff();
+    if (cap > 0) softcap(scores + low, cap, high - low, scores + low);
+    F32 best = splat(-__builtin_inff());
+    for (int64_t i = first; i < last; i += 16) best = max(best, load_f32(scores + i));
+    float maximum = max_lanes(best);
+    F32 shift = splat(maximum), sum = splat(0.0f);
+    for (int64_t i = first; i < last; i += 16) {
+        F32 e = exp_v(load_f32(scores + i) - shift);
+        store(scores + i, e);
+        sum = sum + e;
+    }
+    s.chunk_maximum[i_q] = maximum;
+    s.chunk_weight[i_q] = sum_lanes(sum);
+}
+
+// s.chunk[i] = sum over positions [low, high) of exponential * value.
+inline void sum_values(const AttentionArgs& a, const AttentionScratch& s, int64_t low, int64_t high) {
+    for (int64_t i = 0; i < a.n_q * s.value_stride; i += 16) store(s.chunk + i, splat(0.0f));
+    int64_t row_bytes = a.kind == KvKind::kF16 ? a.head_dim_v * 2 : a.head_dim_v + a.head_dim_v / 32 * 2;
+    for (int64_t at = low; at < high;) {
+        int64_t slot = at % a.page_positions;
+        int64_t n = a.page_positions - slot < high - at ? a.page_positions - slot : high - at;
+        const uint8_t* v = a.pages[at / a.page_positions] + a.v_offset + slot * row_bytes;
+        for_query_groups(a.n_q, [&](auto width, int64_t i) {
+            constexpr int N = decltype(width)::value;
+            const float* p = s.scores + i * kAttentionChunk + at % kAttentionChunk;
+            float* out = s.chunk + i * s.value_stride;
+            if (a.kind == KvKind::kF16) {
+                add_values_f16<N>(reinterpret_cast<const uint16_t*>(v), a.head_dim_v, n, p, out, s.value_stride);
+            } else {
+                add_values_q8<N>(v, a.head_dim_v, n, p, out, s.value_stride);
+            }
+        });
+        at += n;
+    }
+}
+
+// total = total * exp(maximum - both) + chunk * exp(chunk maximum - both), where both is the larger maximum; weights likewise.
+inline void merge_chunk(const AttentionScratch& s, int64_t i, bool first) {
+    float* total = s.total + i * s.value_stride;
+    const float* added = s.chunk + i * s.value_stride;
+    if (first) {
+        s.maximum[i] = s.chunk_maximum[i];
+        s.weight[i] = s.chunk_weight[i];
+        for (int64_t c = 0; c < s.value_stride; c += 16) store(total + c, load_f32(added + c));
+        return;
+    }
+    float both = s.maximum[i] > s.chunk_maximum[i] ? s.maximum[i] : s.chunk_maximum[i];
+    float keep = exp_f32(s.maximum[i] - both), gain = exp_f32(s.chunk_maximum[i] - both);
+    s.maximum[i] = both;
+    s.weight[i] = s.weight[i] * keep + s.chunk_weight[i] * gain;
+    F32 k = splat(keep), g = splat(gain);
+    for (int64_t c = 0; c < s.value_stride; c += 16) {
+        store(total + c, load_f32(total + c) * k + load_f32(added + c) * g);
+    }
+}
+
+// out = total / weight; a sink adds exp(sink) to the weight and nothing to the sum.
+inline void finish_attention(const AttentionArgs& a, const AttentionScratch& s, int64_t i) {
+    const float* total = s.total + i * s.value_stride;
+    float keep = 1, weight = s.weight[i];
+    if (a.sinks) {
+        float both = s.maximum[i] > a.sinks[i] ? s.maximum[i] : a.sinks[i];
+        keep = exp_f32(s.maximum[i] - both);
+        weight = weight * keep + exp_f32(a.sinks[i] - both);
+    }
+    F32 factor = splat(keep / weight);
+    map(total, a.head_dim_v, a.out + i * a.out_stride, [factor](F32 v) { return v * factor; });
+}
+
+void attention(const AttentionArgs& a) {
+    AttentionScratch s = lay_out_scratch(a.scratch, a.head_dim_k, a.head_dim_v, a.n_q);
+    if (a.kind == KvKind::kQ8_0) quantize_queries(a, s);
+    bool first = true;
+    for (int64_t chunk = a.begin / kAttentionChunk * kAttentionChunk; chunk < a.end; chunk += kAttentionChunk) {
+        int64_t low = a.begin > chunk ? a.begin : chunk;
+        int64_t high = a.end < chunk + kAttentionChunk ? a.end : chunk + kAttentionChunk;
+        score_chunk(a, s, low, high);
+        for (int64_t i = 0; i < a.n_q; ++i) exponentials(s, i, low - chunk, high - chunk, a.softcap);
+        sum_values(a, s, low, high);
+        for (int64_t i = 0; i < a.n_q; ++i) merge_chunk(s, i, first);
+        first = false;
+    }
+    for (int64_t i = 0; i < a.n_q; ++i) finish_attention(a, s, i);
+}
