@@ -1,0 +1,4 @@
+#define STERNA_ISA_WASM
+#define STERNA_TABLE kWasmKernels
+#define STERNA_TABLE_NAME "wasm"
+#include "kernels/isa_body.inl"

@@ -1,0 +1,133 @@
+// Which table runs: what this build has and this CPU can do, best first; STERNA_ISA overrides.
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#if defined(STERNA_HAVE_AVX2)
+#include <cpuid.h>
+#endif
+#if defined(STERNA_HAVE_NEON) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+namespace sterna::kernels {
+
+extern const Kernels kScalarKernels;
+#if defined(STERNA_HAVE_AVX2)
+extern const Kernels kAvx2Kernels, kAvx512Kernels;
+#endif
+#if defined(STERNA_HAVE_NEON)
+extern const Kernels kNeonKernels, kNeonDotKernels;
+#endif
+#if defined(STERNA_HAVE_WASM)
+extern const Kernels kWasmKernels;
+#endif
+
+namespace {
+
+#if defined(STERNA_HAVE_AVX2)
+struct Cpu {
+    bool avx2 = false, avx512 = false;
+};
+
+// A register file may be used only if the CPU has it and the operating system saves it (XCR0).
+Cpu probe() {
+    Cpu cpu;
+    uint32_t a, b, c, d;
+    if (!__get_cpuid(1, &a, &b, &c, &d)) return cpu;
+    const bool osxsave = c >> 27 & 1, f16c = c >> 29 & 1;
+    if (!osxsave) return cpu;
+    uint32_t low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    const bool saves_ymm = (low & 0x6) == 0x6, saves_zmm = (low & 0xe6) == 0xe6;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return cpu;
+    const bool avx2 = b >> 5 & 1, f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
+    cpu.avx2 = saves_ymm && avx2 && f16c;
+    cpu.avx512 = cpu.avx2 && saves_zmm && f && dq && bw && vl && vnni;
+    return cpu;
+}
+#endif
+
+constexpr int kMaxTables = 8;
+
+struct Choice {
+    const Kernels* tables[kMaxTables];
+    int n = 0;
+    const Kernels* active = nullptr;
+    char error[160] = "";
+
+    Choice() {
+        add(kScalarKernels);
+#if defined(STERNA_HAVE_AVX2)
+        const Cpu cpu = probe();
+        if (cpu.avx2) add(kAvx2Kernels);
+        if (cpu.avx512) add(kAvx512Kernels);
+#endif
+#if defined(STERNA_HAVE_NEON)
+        add(kNeonKernels);
+#if defined(__linux__)
+        constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
+        if (getauxval(AT_HWCAP) & kDotProduct) add(kNeonDotKernels);
+#endif
+#endif
+#if defined(STERNA_HAVE_WASM)
+        add(kWasmKernels);
+#endif
+        active = tables[n - 1];
+        if (const char* wanted = getenv("STERNA_ISA"); wanted && *wanted) choose(wanted);
+    }
+
+    void add(const Kernels& table) { tables[n++] = &table; }
+
+    const Kernels* find(const char* name) const {
+        for (int i = 0; i < n; ++i)
+            if (strcmp(tables[i]->name, name) == 0) return tables[i];
+        return nullptr;
+    }
+
+    void append(const char* text) { strncat(error, text, sizeof error - strlen(error) - 1); }
+
+    void choose(const char* wanted) {
+        if (const Kernels* table = find(wanted)) {
+            active = table;
+            return;
+        }
+        char name[32] = "";
+        strncat(name, wanted, sizeof name - 1);
+        append("STERNA_ISA: no instruction set ");
+        append(name);
+        append(" on this machine, expected one of");
+        for (int i = 0; i < n; ++i) append(i ? ", " : " "), append(tables[i]->name);
+    }
+};
+
+const Choice& choice() {
+    static const Choice only;
+    return only;
+}
+
+}  // namespace
+
+ActKind act_kind(WeightKind kind) {
+    switch (kind) {
+        case WeightKind::kF32:
+        case WeightKind::kF16:
+        case WeightKind::kBF16: return ActKind::kF32;
+        case WeightKind::kQ8_0:
+        case WeightKind::kQ4_0:
+        case WeightKind::kQ4_1:
+        case WeightKind::kQ5_0:
+        case WeightKind::kQ5_1:
+        case WeightKind::kIQ4_NL:
+        case WeightKind::kMXFP4: return ActKind::kQ8_32;
+        default: return ActKind::kQ8_256;
+    }
+}
+
+const Kernels& active() { return *choice().active; }
+const char* isa_error() { return choice().error[0] ? choice().error : nullptr; }
+KernelList all() { return {choice().tables, choice().n}; }
+const Kernels* by_name(const char* name) { return choice().find(name); }
+
+}  // namespace sterna::kernels
