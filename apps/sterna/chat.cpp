@@ -1,0 +1,177 @@
+// The interactive chat of `sterna run`.
+//
+// A saved chat is "STERNACH" | u64 bytes of JSON | JSON (system, messages) | a saved session (engine/state_file.h).
+#include <cerrno>
+#include <cstring>
+#include <iostream>
+
+#include <nlohmann/json.hpp>
+
+#include "answer.h"
+#include "base/mapped_file.h"
+#include "engine/state_file.h"
+
+namespace sterna {
+
+namespace {
+
+constexpr std::string_view kMagic = "STERNACH";
+
+enum class Input { kLine, kInterrupted, kEnd };
+
+// One line from the terminal, with continued lines joined.
+Input read_line(std::string& line) {
+    line.clear();
+    for (;;) {
+        int c = std::fgetc(stdin);
+        if (c == EOF) {
+            const bool interrupted = std::ferror(stdin) && errno == EINTR;
+            std::clearerr(stdin);
+            if (interrupted) return Input::kInterrupted;
+            return line.empty() ? Input::kEnd : Input::kLine;
+        }
+        if (c != '\n') {
+            line += char(c);
+        } else if (line.ends_with('\\')) {
+            line.back() = '\n';
+            std::fputs(". ", stderr);
+        } else {
+            return Input::kLine;
+        }
+    }
+}
+
+class Chat {
+public:
+    explicit Chat(Answerer& answerer) : answerer_(answerer), system_(answerer.options().system) {}
+
+    int run() {
+        std::fprintf(stderr, "%s. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n", answerer_.options().model.c_str());
+        std::string line;
+        for (;;) {
+            std::fputs("> ", stderr);
+            switch (read_line(line)) {
+                case Input::kEnd: std::fputc('\n', stderr); return 0;
+                case Input::kInterrupted: std::fputc('\n', stderr); continue;
+                case Input::kLine: break;
+            }
+            if (line.empty()) continue;
+            if (line == "/quit" || line == "/exit") return 0;
+            Status status = line[0] == '/' ? obey(line) : say(line);
+            if (!status) std::fprintf(stderr, "sterna: %s\n", status.error().message.c_str());
+        }
+    }
+
+private:
+    std::vector<ChatMessage> conversation() const {
+        std::vector<ChatMessage> all;
+        if (!system_.empty()) all.push_back({"system", system_});
+        all.insert(all.end(), messages_.begin(), messages_.end());
+        return all;
+    }
+
+    Status say(const std::string& text) {
+        messages_.push_back({"user", text});
+        Status status = answer(answerer_.options().sampler.seed);
+        if (!status) messages_.pop_back();
+        return status;
+    }
+
+    // Answers the last message. On an error the conversation is as before.
+    Status answer(uint64_t seed) {
+        STERNA_TRY(tokens, answerer_.encode_chat(conversation()));
+        STERNA_TRY(answer, answerer_.answer(tokens, seed, [](std::string_view piece) {
+            std::fwrite(piece.data(), 1, piece.size(), stdout);
+            std::fflush(stdout);
+        }));
+        std::printf("\n");
+        messages_.push_back({"assistant", answer.text});
+        if (answer.reason == FinishReason::kContextFull)
+            std::fprintf(stderr, "sterna: the context of %lld positions is full; /reset, or start with --ctx-shift or a larger --ctx\n",
+                         static_cast<long long>(answerer_.engine().context()));
+        if (answerer_.options().verbose) print_timings(answerer_, answer);
+        return {};
+    }
+
+    Status obey(const std::string& line) {
+        const size_t blank = line.find(' ');
+        const std::string command = line.substr(0, blank);
+        const std::string argument = blank == std::string::npos ? "" : line.substr(line.find_first_not_of(' ', blank) == std::string::npos ? line.size() : line.find_first_not_of(' ', blank));
+        if (command == "/help") {
+            std::fputs("/reset        forget the conversation\n/system TEXT  set the system message and forget the rest\n"
+                       "/save FILE    keep the conversation\n/load FILE    go on with a kept one\n/regen        answer the last message again\n"
+                       "/quit         leave\n", stderr);
+            return {};
+        }
+        if (command == "/reset" || command == "/system") {
+            if (command == "/system") system_ = argument;
+            messages_.clear();
+            answerer_.reset();
+            return {};
+        }
+        if (command == "/regen") {
+            if (messages_.empty() || messages_.back().role != "assistant") return fail(ErrorCode::kBadArgument, "/regen: there is no answer yet");
+            ChatMessage last = std::move(messages_.back());
+            messages_.pop_back();
+            Status status = answer(answerer_.options().sampler.seed + ++n_regenerated_);
+            if (!status) messages_.push_back(std::move(last));
+            return status;
+        }
+        if (command == "/save" || command == "/load") {
+            if (argument.empty()) return fail(ErrorCode::kBadArgument, "{}: name a file", command);
+            return command == "/save" ? save(argument) : load(argument);
+        }
+        return fail(ErrorCode::kBadArgument, "{}: no such command; /help lists them", command);
+    }
+
+    Status save(const std::string& path) const {
+        using Json = nlohmann::ordered_json;
+        Json json{{"system", system_}, {"messages", Json::array()}};
+        for (const ChatMessage& message : messages_) json["messages"].push_back({{"role", message.role}, {"content", message.content}});
+        const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+        const std::vector<uint8_t> state = save_session(answerer_.session(), &answerer_.options().sampler);
+        std::vector<uint8_t> bytes(kMagic.begin(), kMagic.end());
+        const uint64_t n = text.size();
+        const auto* length = reinterpret_cast<const uint8_t*>(&n);
+        bytes.insert(bytes.end(), length, length + sizeof n);
+        bytes.insert(bytes.end(), text.begin(), text.end());
+        bytes.insert(bytes.end(), state.begin(), state.end());
+        return write_file_atomically(path, bytes);
+    }
+
+    Status load(const std::string& path) {
+        STERNA_TRY(file, MappedFile::open(path));
+        ByteReader reader(file.bytes());
+        auto magic = reader.read_text(kMagic.size());
+        auto n = reader.read<uint64_t>();
+        auto text = n ? reader.read_text(*n) : std::nullopt;
+        if (!magic || *magic != kMagic || !text) return fail(ErrorCode::kBadFile, "{}: not a saved chat", path);
+        const auto json = nlohmann::json::parse(*text, nullptr, false);
+        auto is_text = [](const nlohmann::json& object, const char* key) { return object.is_object() && object.contains(key) && object[key].is_string(); };
+        bool good = is_text(json, "system") && json.contains("messages") && json["messages"].is_array();
+        std::vector<ChatMessage> messages;
+        if (good)
+            for (const auto& message : json["messages"]) {
+                good = good && is_text(message, "role") && is_text(message, "content");
+                if (good) messages.push_back({message["role"].get<std::string>(), message["content"].get<std::string>()});
+            }
+        if (!good) return fail(ErrorCode::kBadFile, "{}: its list of messages is broken", path);
+        STERNA_TRY(loaded, load_session(answerer_.engine(), file.bytes().subspan(reader.position()), path));
+        answerer_.set_session(std::move(loaded.session));
+        system_ = json["system"].get<std::string>();
+        messages_ = std::move(messages);
+        for (const ChatMessage& message : messages_) std::fprintf(stderr, "%s %s\n", message.role == "user" ? ">" : "", message.content.c_str());
+        return {};
+    }
+
+    Answerer& answerer_;
+    std::string system_;
+    std::vector<ChatMessage> messages_;
+    uint64_t n_regenerated_ = 0;
+};
+
+}  // namespace
+
+Result<int> chat(Answerer& answerer) { return Chat(answerer).run(); }
+
+}  // namespace sterna
