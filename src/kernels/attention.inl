@@ -2,8 +2,12 @@
 // maximum, exponentials and their 16 strided sums, then values (lane = channel, positions in order); chunks merge in order.
 // Every query head runs the same operations in the same order whatever stands beside it. Needs math.inl and rows.inl.
 
+namespace sterna::kernels {
+namespace {
+
 // Query heads that share one pass over K or V: their sums stay in registers (AVX2 has room for four of 16 lanes).
 constexpr int kQueryGroup = 4;
+constexpr int64_t kValueRun = 32;
 
 inline int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
 
@@ -40,13 +44,25 @@ inline AttentionScratch lay_out_scratch(float* base, int64_t head_dim_k, int64_t
     return s;
 }
 
+// One value of a float cache.
+struct HalfCell {
+    using Type = uint16_t;
+    static STERNA_INLINE F32 load(const uint16_t* p) { return load_f16(p); }
+};
+struct FloatCell {
+    using Type = float;
+    static STERNA_INLINE F32 load(const float* p) { return load_f32(p); }
+};
+
 // scores[i][lane] = scale * sum over d of q[i][d] * k[d][lane], for one tile of 16 positions.
-template <int N>
-inline void score_tile_f16(const uint16_t* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale, float* scores) {
+template <int N, class Cell>
+inline void score_tile(const typename Cell::Type* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale, float* scores,
+                       const uint8_t* next) {
     F32 sums[N];
-    for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
+    for (int i = 0; i < N; ++i) sums[i] = zero_f32();
     for (int64_t d = 0; d < head_dim; ++d) {
-        F32 key = load_f16(k + 16 * d);
+        prefetch(next + d * int64_t(16 * sizeof(*k)));
+        F32 key = Cell::load(k + 16 * d);
         for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(q[i * q_stride + d]) * key;
     }
     for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
@@ -54,7 +70,8 @@ inline void score_tile_f16(const uint16_t* k, const float* q, int64_t q_stride, 
 
 // The same from int8: exact integer sums of 32 products, then sum = sum + (q scale * k scale) * float(integer), block after block.
 template <int N>
-inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t first_q, int64_t head_dim, F32 scale, float* scores) {
+inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t first_q, int64_t head_dim, F32 scale, float* scores,
+                          const uint8_t* next) {
     const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(k + 16 * head_dim);
     F32 sums[N];
     for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
@@ -62,6 +79,7 @@ inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t f
         I32 products[N];
         for (int i = 0; i < N; ++i) products[i] = zero_i32();
         for (int step = 0; step < 8; ++step) {
+            prefetch(next + (block * 8 + step) * 64);
             B64 key = load_b64(k + (block * 8 + step) * 64);
             for (int i = 0; i < N; ++i) {
                 B64 query = splat4(s.q_values + (first_q + i) * s.q_stride + block * 32 + step * 4);
@@ -78,58 +96,61 @@ inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t f
     for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
 }
 
-inline F32 load_f16_first(const uint16_t* p, int64_t n) {
-    alignas(64) uint16_t lanes[16] = {};
+template <class Cell>
+STERNA_INLINE F32 load_cells(const typename Cell::Type* p, int64_t n) {
+    typename Cell::Type lanes[16] = {};
     for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
-    return load_f16(lanes);
+    return Cell::load(lanes);
 }
 
 // out[i][c] += p[i][t] * v[t][c] for positions t in order; v(t) gives 16 channels of position t.
 template <int N, class Values>
-inline void add_values(Values v, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
+inline void add_values(Values v, int64_t n_positions, const float* p, float* out, int64_t out_stride,
+                       const uint8_t* next, int64_t next_step) {
     F32 sums[N];
     for (int i = 0; i < N; ++i) sums[i] = load_f32(out + i * out_stride);
     for (int64_t t = 0; t < n_positions; ++t) {
+        prefetch(next + t * next_step);
         F32 value = v(t);
         for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(p[i * kAttentionChunk + t]) * value;
     }
     for (int i = 0; i < N; ++i) store(out + i * out_stride, sums[i]);
 }
 
-template <int N>
-inline void add_values_f16(const uint16_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
+template <int N, class Cell>
+inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64_t n_positions, const float* p, float* out,
+                           int64_t out_stride, const uint8_t* next) {
+    constexpr int64_t step = 16 * sizeof(*v);
     int64_t c = 0;
-    for (; c + 16 <= head_dim; c += 16) {
-        add_values<N>([v, c, head_dim](int64_t t) { return load_f16(v + t * head_dim + c); }, n_positions, p, out + c, out_stride);
+    for (; c + 16 <= head_dim; c += 16, next += n_positions * step) {
+        auto values = [v, c, head_dim](int64_t t) { return Cell::load(v + t * head_dim + c); };
+        add_values<N>(values, n_positions, p, out + c, out_stride, next, step);
     }
     if (c < head_dim) {
-        add_values<N>([v, c, head_dim](int64_t t) { return load_f16_first(v + t * head_dim + c, head_dim - c); }, n_positions, p,
-                      out + c, out_stride);
+        auto tail = [v, c, head_dim](int64_t t) { return load_cells<Cell>(v + t * head_dim + c, head_dim - c); };
+        add_values<N>(tail, n_positions, p, out + c, out_stride, next, step);
     }
 }
 
-// A value is scale * int8, rounded, before its exponential multiplies it. Scales become floats for 32 positions and 512 channels at
-// a time; per channel the positions still come in order.
+// A value is scale * int8, rounded, before its exponential multiplies it. Scales become floats for 512 channels at a time.
+// Requires: n_positions <= kValueRun.
 template <int N>
-inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride) {
-    constexpr int64_t kPositions = 32, kBlocks = 16;
-    alignas(64) float scales[kPositions * kBlocks];
+inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride,
+                          const uint8_t* next) {
+    constexpr int64_t kBlocks = 16;
+    alignas(64) float scales[kValueRun * kBlocks];
     int64_t row_bytes = head_dim + head_dim / 32 * 2;
     for (int64_t from = 0; from < head_dim; from += kBlocks * 32) {
         int64_t channels = head_dim - from < kBlocks * 32 ? head_dim - from : kBlocks * 32;
-        for (int64_t at = 0; at < n_positions; at += kPositions) {
-            int64_t n = n_positions - at < kPositions ? n_positions - at : kPositions;
-            const uint8_t* rows = v + at * row_bytes;
-            for (int64_t t = 0; t < n; ++t) {
-                const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(rows + t * row_bytes + head_dim);
-                store(scales + t * kBlocks, load_f16_first(row_scales + from / 32, channels / 32));
-            }
-            for (int64_t c = 0; c < channels; c += 16) {
-                const int8_t* q = reinterpret_cast<const int8_t*>(rows) + from + c;
-                const float* scale = scales + c / 32;
-                auto values = [q, scale, row_bytes](int64_t t) { return splat(scale[t * kBlocks]) * to_f32(load_s8(q + t * row_bytes)); };
-                add_values<N>(values, n, p + at, out + from + c, out_stride);
-            }
+        for (int64_t t = 0; t < n_positions; ++t) {
+            const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(v + t * row_bytes + head_dim);
+            store(scales + t * kBlocks, load_cells<HalfCell>(row_scales + from / 32, channels / 32));
+        }
+        for (int64_t c = 0; c < channels; c += 16, next += n_positions * 16) {
+            const int8_t* q = reinterpret_cast<const int8_t*>(v) + from + c;
+            const float* scale = scales + c / 32;
+            auto values = [q, scale, row_bytes](int64_t t) { return splat(scale[t * kBlocks]) * to_f32(load_s8(q + t * row_bytes)); };
+            add_values<N>(values, n_positions, p, out + from + c, out_stride, next, 16);
         }
     }
 }
@@ -159,21 +180,35 @@ inline void quantize_queries(const AttentionArgs& a, const AttentionScratch& s) 
     }
 }
 
+inline const uint8_t* k_tile(const AttentionArgs& a, int64_t position) {
+    int64_t tile = position % a.page_positions / kTilePositions;
+    return a.pages[position / a.page_positions] + a.k_offset + tile * k_page_bytes(a.kind, kTilePositions, a.head_dim_k);
+}
+
+inline const uint8_t* v_row(const AttentionArgs& a, int64_t position) {
+    int64_t slot = position % a.page_positions;
+    return a.pages[position / a.page_positions] + a.v_offset + slot * v_page_bytes(a.kind, 1, a.head_dim_v);
+}
+
 // Scores of positions [low, high), which lie in one chunk, into s.scores[i][position % 512].
 inline void score_chunk(const AttentionArgs& a, const AttentionScratch& s, int64_t low, int64_t high) {
     F32 scale = splat(a.scale);
-    int64_t tile_bytes = a.kind == KvKind::kF16 ? a.head_dim_k * 32 : a.head_dim_k * 16 + a.head_dim_k / 32 * 32;
     for (int64_t tile = low / kTilePositions * kTilePositions; tile < high; tile += kTilePositions) {
-        const uint8_t* page = a.pages[tile / a.page_positions] + a.k_offset;
-        const uint8_t* k = page + tile % a.page_positions / kTilePositions * tile_bytes;
+        const uint8_t* k = k_tile(a, tile);
+        const uint8_t* next = tile + kTilePositions < high ? k_tile(a, tile + kTilePositions) : v_row(a, low);
         float* scores = s.scores + tile % kAttentionChunk;
         for_query_groups(a.n_q, [&](auto width, int64_t i) {
             constexpr int N = decltype(width)::value;
-            if (a.kind == KvKind::kF16) {
-                score_tile_f16<N>(reinterpret_cast<const uint16_t*>(k), a.q + i * a.q_stride, a.q_stride, a.head_dim_k, scale,
-                                  scores + i * kAttentionChunk);
-            } else {
-                score_tile_q8<N>(k, s, i, a.head_dim_k, scale, scores + i * kAttentionChunk);
+            float* to = scores + i * kAttentionChunk;
+            const float* q = a.q + i * a.q_stride;
+            switch (a.kind) {
+                case KvKind::kF16:
+                    score_tile<N, HalfCell>(reinterpret_cast<const uint16_t*>(k), q, a.q_stride, a.head_dim_k, scale, to, next);
+                    break;
+                case KvKind::kF32:
+                    score_tile<N, FloatCell>(reinterpret_cast<const float*>(k), q, a.q_stride, a.head_dim_k, scale, to, next);
+                    break;
+                case KvKind::kQ8_0: score_tile_q8<N>(k, s, i, a.head_dim_k, scale, to, next); break;
             }
         });
     }
@@ -189,7 +224,7 @@ inline void exponentials(const AttentionScratch& s, int64_t i_q, int64_t low, in
     if (cap > 0) softcap(scores + low, cap, high - low, scores + low);
     F32 best = splat(-__builtin_inff());
     for (int64_t i = first; i < last; i += 16) best = max(best, load_f32(scores + i));
-    float maximum = max_lanes(best);
+    float maximum = max_lane(best);
     F32 shift = splat(maximum), sum = splat(0.0f);
     for (int64_t i = first; i < last; i += 16) {
         F32 e = exp_v(load_f32(scores + i) - shift);
@@ -202,20 +237,26 @@ inline void exponentials(const AttentionScratch& s, int64_t i_q, int64_t low, in
 
 // s.chunk[i] = sum over positions [low, high) of exponential * value.
 inline void sum_values(const AttentionArgs& a, const AttentionScratch& s, int64_t low, int64_t high) {
-    for (int64_t i = 0; i < a.n_q * s.value_stride; i += 16) store(s.chunk + i, splat(0.0f));
-    int64_t row_bytes = a.kind == KvKind::kF16 ? a.head_dim_v * 2 : a.head_dim_v + a.head_dim_v / 32 * 2;
+    for (int64_t i = 0; i < a.n_q * s.value_stride; i += 16) store(s.chunk + i, zero_f32());
     for (int64_t at = low; at < high;) {
+        // At most kValueRun positions of one page: they stay in the first-level cache for all query heads.
         int64_t slot = at % a.page_positions;
         int64_t n = a.page_positions - slot < high - at ? a.page_positions - slot : high - at;
-        const uint8_t* v = a.pages[at / a.page_positions] + a.v_offset + slot * row_bytes;
+        n = n < kValueRun ? n : kValueRun;
+        const uint8_t* v = v_row(a, at);
+        const uint8_t* next = at + n < high ? v_row(a, at + n) : high < a.end ? k_tile(a, high) : v;
         for_query_groups(a.n_q, [&](auto width, int64_t i) {
             constexpr int N = decltype(width)::value;
             const float* p = s.scores + i * kAttentionChunk + at % kAttentionChunk;
             float* out = s.chunk + i * s.value_stride;
-            if (a.kind == KvKind::kF16) {
-                add_values_f16<N>(reinterpret_cast<const uint16_t*>(v), a.head_dim_v, n, p, out, s.value_stride);
-            } else {
-                add_values_q8<N>(v, a.head_dim_v, n, p, out, s.value_stride);
+            switch (a.kind) {
+                case KvKind::kF16:
+                    add_value_rows<N, HalfCell>(reinterpret_cast<const uint16_t*>(v), a.head_dim_v, n, p, out, s.value_stride, next);
+                    break;
+                case KvKind::kF32:
+                    add_value_rows<N, FloatCell>(reinterpret_cast<const float*>(v), a.head_dim_v, n, p, out, s.value_stride, next);
+                    break;
+                case KvKind::kQ8_0: add_values_q8<N>(v, a.head_dim_v, n, p, out, s.value_stride, next); break;
             }
         });
         at += n;
@@ -270,3 +311,6 @@ void attention(const AttentionArgs& a) {
     }
     for (int64_t i = 0; i < a.n_q; ++i) finish_attention(a, s, i);
 }
+
+}  // namespace
+}  // namespace sterna::kernels

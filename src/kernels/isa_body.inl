@@ -12,6 +12,9 @@ using namespace sterna::simd::STERNA_ISA_NS;
 }  // namespace sterna::kernels
 
 #include "kernels/quantize.inl"
+#include "kernels/rows.inl"
+#include "kernels/kv.inl"
+#include "kernels/attention.inl"
 
 namespace sterna::kernels {
 
@@ -21,25 +24,25 @@ const Kernels STERNA_TABLE = {
     .matmul = {},
     .quantize_q8_32 = quantize_q8_32,
     .quantize_q8_256 = quantize_q8_256,
-    .rms_norm = nullptr,
-    .layer_norm = nullptr,
-    .rope_adjacent = nullptr,
-    .rope_half = nullptr,
-    .add = nullptr,
-    .mul = nullptr,
-    .scale = nullptr,
-    .add_scaled = nullptr,
-    .silu_mul = nullptr,
-    .gelu_mul = nullptr,
-    .relu2_mul = nullptr,
-    .gelu = nullptr,
-    .gelu_erf = nullptr,
-    .silu = nullptr,
-    .softcap = nullptr,
-    .softmax = nullptr,
-    .log_sum_exp = nullptr,
-    .attention = nullptr,
-    .kv_store = nullptr,
+    .rms_norm = rms_norm,
+    .layer_norm = layer_norm,
+    .rope_adjacent = rope_adjacent,
+    .rope_half = rope_half,
+    .add = add_rows,
+    .mul = mul_rows,
+    .scale = scale_row,
+    .add_scaled = add_scaled,
+    .silu_mul = silu_mul,
+    .gelu_mul = gelu_mul,
+    .relu2_mul = relu2_mul,
+    .gelu = gelu,
+    .gelu_erf = gelu_erf,
+    .silu = silu,
+    .softcap = softcap,
+    .softmax = softmax,
+    .log_sum_exp = log_sum_exp,
+    .attention = attention,
+    .kv_store = kv_store,
 };
 
 }  // namespace sterna::kernels

@@ -1,4 +1,6 @@
-// Writing one position into the cache.
+// Writing one position into the cache. Needs quantize.inl.
+namespace sterna::kernels {
+namespace {
 
 // Writes halves of x[0, n) at out[0], out[stride], ...
 inline void store_halves(const float* x, int64_t n, uint16_t* out, int64_t stride) {
@@ -8,6 +10,10 @@ inline void store_halves(const float* x, int64_t n, uint16_t* out, int64_t strid
         store_f16(lanes, load_first(x + i, int(count)));
         for (int64_t j = 0; j < count; ++j) out[(i + j) * stride] = lanes[j];
     }
+}
+
+inline void store_floats(const float* x, int64_t n, float* out, int64_t stride) {
+    for (int64_t i = 0; i < n; ++i) out[i * stride] = x[i];
 }
 
 // Values quantized as activations are (quantize_q8_32), 256 at a time to stay on the stack; scales become halves.
@@ -42,8 +48,14 @@ void kv_store(const KvStoreArgs& a) {
     if (a.kind == KvKind::kF16) {
         store_halves(a.k, a.head_dim_k, reinterpret_cast<uint16_t*>(k) + tile * 16 * a.head_dim_k + lane, 16);
         store_halves(a.v, a.head_dim_v, reinterpret_cast<uint16_t*>(v) + a.slot * a.head_dim_v, 1);
+    } else if (a.kind == KvKind::kF32) {
+        store_floats(a.k, a.head_dim_k, reinterpret_cast<float*>(k) + tile * 16 * a.head_dim_k + lane, 16);
+        store_floats(a.v, a.head_dim_v, reinterpret_cast<float*>(v) + a.slot * a.head_dim_v, 1);
     } else {
         store_k_q8(a.k, a.head_dim_k, k + tile * (16 * a.head_dim_k + a.head_dim_k / 32 * 32), lane);
         store_v_q8(a.v, a.head_dim_v, v + a.slot * (a.head_dim_v + a.head_dim_v / 32 * 2));
     }
 }
+
+}  // namespace
+}  // namespace sterna::kernels

@@ -1,6 +1,10 @@
 // Row operations: norms, RoPE, elementwise arithmetic, activations, softmax. Element i belongs to lane i % 16; a last group shorter
 // than 16 is filled with zeros (sums) or with minus infinity (softmax), so that it adds nothing to the other lanes.
-// Needs math.inl.
+// Needs quantize.inl (max_lane).
+namespace sterna::kernels {
+namespace {
+
+#include "kernels/math.inl"
 
 // The first n lanes of p, the others minus infinity. n in 1..16.
 STERNA_INLINE F32 load_first_or_low(const float* p, int64_t n) {
@@ -17,14 +21,6 @@ inline float sum_lanes(F32 v) {
         for (int i = 0; i < step; ++i) lanes[i] = lanes[i] + lanes[i + step];
     }
     return lanes[0];
-}
-
-inline float max_lanes(F32 v) {
-    alignas(64) float lanes[16];
-    store(lanes, v);
-    float best = lanes[0];
-    for (int i = 1; i < 16; ++i) best = lanes[i] > best ? lanes[i] : best;
-    return best;
 }
 
 inline float first_lane(F32 v) {
@@ -166,7 +162,7 @@ inline float max_of(const float* x, int64_t n) {
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) best = max(best, load_f32(x + i));
     if (i < n) best = max(best, load_first_or_low(x + i, n - i));
-    return max_lanes(best);
+    return max_lane(best);
 }
 
 float softmax(const float* x, int64_t n, float* y) {
@@ -198,3 +194,6 @@ float log_sum_exp(const float* x, int64_t n) {
     if (i < n) sum = sum + exp_v(load_first_or_low(x + i, n - i) - shift);
     return log_f32(sum_lanes(sum)) + top;
 }
+
+}  // namespace
+}  // namespace sterna::kernels
