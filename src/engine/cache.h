@@ -41,6 +41,7 @@ public:
 
     // Whether the holder of one reference may write: nobody else holds it and the index does not offer it.
     bool is_writable(PageId page) const;
+    int32_t references(PageId page) const;
     // Takes the page out of the index (when a holder must write and there is no memory for a copy).
     void unpublish(PageId page);
 

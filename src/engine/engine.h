@@ -90,16 +90,24 @@ public:
 
 private:
     Engine(const Model& model, ThreadPool& pool, const EngineOptions& options, StateLayout layout);
-    struct Part;
-    int64_t max_rows() const;
-    int64_t plan_part(StepItem& item, int64_t token_budget, int64_t row_budget, Part& part);
-    Status run(std::span<const Part> parts, const std::atomic<bool>* cancel);
+    // What one item contributes to a step: positions [begin, end), of which those from rows_from on give a row of logits.
+    struct Part {
+        size_t item;
+        Session* session;
+        int64_t begin, end, rows_from;
+        int64_t n_rows() const { return end > rows_from ? end - rows_from : 0; }
+    };
+    void prepare(StepItem& item, bool has_sink);
+    void plan(std::span<StepItem> items);
+    Status run(const std::atomic<bool>* cancel);
+    void deliver(std::span<StepItem> items, const LogitsSink* sink);
 
     const Model& model_;
     EngineOptions options_;
     StateLayout layout_;
     PageCache cache_;
     Workspace workspace_;
+    std::vector<Part> parts_;
     std::vector<StepToken> step_tokens_;
     std::vector<SequenceState> step_sequences_;
     std::vector<float> output_;

@@ -56,7 +56,7 @@ struct GenerationStats {
     int64_t n_prompt = 0;     // tokens of the prompt
     int64_t n_reused = 0;     // of them found in the cache
     int64_t n_generated = 0;
-    int64_t n_steps = 0;      // forward passes it took part in
+    int64_t n_passes = 0;     // forward passes that gave it logits: fewer than n_generated when guesses were right
     int64_t n_drafted = 0, n_accepted = 0;
     int64_t n_shifts = 0;
 };
@@ -70,6 +70,8 @@ public:
     // Tokens that are ready, in order; nothing when more steps are needed or it has finished.
     std::optional<GeneratedToken> take();
 
+    ~Generation();
+
     bool finished() const { return reason_ != FinishReason::kNone; }  // no step will add tokens; take() may still have some
     FinishReason reason() const { return reason_; }
     const Status& status() const { return status_; }   // the error, for kError and kCancelled
@@ -82,18 +84,24 @@ private:
     friend class Scheduler;
     Generation(Engine& engine, Session& session, Sampler sampler, GenerationOptions options);
     bool prepare(StepItem& item);                                     // false: nothing to evaluate this time
-    void receive(int64_t position, std::span<const float> logits);
+    bool make_context();
+    void add_guesses();
+    void discard_guesses();
+    void receive(int64_t position, std::span<const float> logits);    // in order of positions
     void add_token(int32_t token, std::span<const float> logits);
     void finish(FinishReason reason, Status status = {});
-    void discard_drafts();
+    void fail_with(Error error);
 
     Engine& engine_;
     Session& session_;
     Sampler sampler_;
     GenerationOptions options_;
     std::deque<GeneratedToken> ready_;
-    int64_t n_certain_ = 0;    // tokens of the session that are not guesses
-    bool prompt_done_ = false;
+    int64_t n_certain_;               // tokens of the session that are not guesses
+    int64_t n_reused_before_;
+    bool decoding_ = false;           // the prompt is done
+    bool first_row_ = true;           // of a pass
+    bool guess_was_wrong_ = false;    // the rows that follow in this pass continue a text that is not ours
     FinishReason reason_ = FinishReason::kNone;
     Status status_;
     GenerationStats stats_;
@@ -109,12 +117,12 @@ public:
 
 private:
     Engine& engine_;
-    size_t first_ = 0;  // whose turn it is to be first when not all fit
+    size_t turn_ = 0;  // which decode is first, for when not all fit into one step
     std::vector<StepItem> items_;
-    std::vector<Generation*> stepped_;
+    std::vector<Generation*> order_, stepped_;
 };
 
-// For one generation alone: steps until a token is ready. Returns: nothing when it has finished.
+// For one generation alone: steps until a token is ready. Returns: nothing when it has finished. Errors: its own, or the step's.
 Result<std::optional<GeneratedToken>> next_token(Engine& engine, Generation& generation,
                                                  const std::atomic<bool>* cancel = nullptr);
 

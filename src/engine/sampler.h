@@ -95,27 +95,33 @@ private:
     };
 
     Sampler(SamplerParams params, int64_t vocab_size, const kernels::Kernels& kernels);
+    bool has_penalties() const;
     Status prepare(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask);
-    Status filter();
     void apply_penalties(std::span<const int32_t> history);
     void apply_dry(std::span<const int32_t> history);
-    bool plain_greedy() const;
-    bool has_penalties() const;
+    int64_t dry_reach(std::span<const int32_t> tail, int64_t longest) const;
+    Result<int32_t> likeliest(std::span<const float> logits) const;
+
+    // Each leaves candidates_ in order of id.
+    Status filter(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask);
     void keep_top_k(size_t k);
     void keep_typical();
     void keep_top_p();
     void keep_min_p();
-    void probabilities(float inverse_temperature);
+    float softmax_candidates();        // candidates_ -> probabilities_. Returns: log(sum(exp(logit)))
+    void apply_temperature();          // the same, of the logits divided by the temperature
+    void keep_marked();
 
     SamplerParams params_;
     int64_t vocab_size_;
     const kernels::Kernels* kernels_;
-    std::vector<float> logits_;           // [vocab_size], after mask, bias and penalties
-    std::vector<Candidate> candidates_;   // in order of id between two filters
+    std::vector<float> logits_;              // [vocab_size], after mask, bias and penalties
+    std::vector<Candidate> candidates_;
     std::vector<float> scaled_, probabilities_;
-    std::vector<int32_t> counts_;         // [vocab_size], zero between calls
+    std::vector<int32_t> counts_;            // [vocab_size], zero between calls
     std::vector<int32_t> match_lengths_;
-    std::vector<uint32_t> order_;
+    std::vector<std::pair<float, int32_t>> ranking_;  // (what to sort by, index of a candidate)
+    std::vector<uint8_t> marked_;
 };
 
 // The n likeliest tokens by the model's own distribution (before mask, bias, penalties and temperature), likeliest first, ties by

@@ -70,6 +70,8 @@ private:
     Status check(std::span<const int32_t> tokens, int64_t size_before) const;
     void drop_pages_from(size_t first);
     void rewind_to(int64_t n);                // n_evaluated_ becomes at most n
+    void restore_recurrent();                 // from the newest checkpoint, or the empty state: n_evaluated_ is set accordingly
+    void abandon_step();                      // a step with this session failed: what it wrote is undefined
     void adopt_shared_pages(int64_t limit);   // takes published pages for pending tokens before `limit`
     Status make_room(int64_t end);            // pages for positions [n_evaluated_, end), writable
     void advance(int64_t end);                // these are now evaluated; full pages are published
