@@ -18,8 +18,8 @@ struct GgufFile::Impl {
     std::vector<MappedFile> files;  // empty when the bytes belong to the caller
 #endif
     std::vector<NamedBytes> sources;
-    GgufPart first;                     // version, alignment, metadata
-    std::vector<TensorView> tensors;    // of all parts
+    GgufPart first;                   // version, alignment, metadata
+    std::vector<TensorView> tensors;  // of all parts
     NameIndex names;
     uint64_t max_array_elements = 0;
 };
@@ -49,7 +49,8 @@ Result<SplitFacts> split_facts(const GgufPart& part, const std::string& name, co
     facts.count = std::max<uint64_t>(count.value_or(1), 1);  // 0 is met in files that were never split
     facts.n_tensors = n_tensors;
     if (facts.count > limits.max_splits)
-        return fail(ErrorCode::kLimit, "{}: split.count is {}, at most {} parts are read", name, facts.count, limits.max_splits);
+        return fail(ErrorCode::kLimit, "{}: split.count is {}, at most {} parts are read", name, facts.count,
+                    limits.max_splits);
     if (facts.number >= facts.count)
         return fail(ErrorCode::kBadFile, "{}: split.no is {}, expected less than split.count = {}", name, facts.number,
                     facts.count);
@@ -78,12 +79,13 @@ Result<std::unique_ptr<GgufFile>> GgufFile::from_parts(std::vector<NamedBytes> p
         STERNA_TRY(part, parse_gguf_part(sources[i].bytes, sources[i].name, limits));
         STERNA_TRY(here, split_facts(part, sources[i].name, limits));
         if (here.count != sources.size())
-            return fail(ErrorCode::kBadFile, "{}: split.count is {}, but {} part(s) are given", sources[i].name, here.count,
-                        sources.size());
+            return fail(ErrorCode::kBadFile, "{}: split.count is {}, but {} part(s) are given", sources[i].name,
+                        here.count, sources.size());
         if (here.number != i)
             return fail(ErrorCode::kBadFile, "{}: split.no is {}, expected {}", sources[i].name, here.number, i);
         if (impl->tensors.size() + part.tensors.size() > limits.max_tensors)
-            return fail(ErrorCode::kLimit, "{}: more than {} tensors in all parts", sources[i].name, limits.max_tensors);
+            return fail(ErrorCode::kLimit, "{}: more than {} tensors in all parts", sources[i].name,
+                        limits.max_tensors);
         impl->tensors.insert(impl->tensors.end(), part.tensors.begin(), part.tensors.end());
         if (i == 0) {
             facts = here;
@@ -135,7 +137,9 @@ Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, const 
         } else {
             auto name = part_path(path, i, count);
             if (!name)
-                return fail(ErrorCode::kNotFound, "{}: part {} of {}: its name does not end in -{:05}-of-{:05}.gguf, so the other parts cannot be found",
+                return fail(ErrorCode::kNotFound,
+                            "{}: part {} of {}: its name does not end in -{:05}-of-{:05}.gguf, so the other parts "
+                            "cannot be found",
                             path, number + 1, count, number + 1, count);
             auto file = MappedFile::open(*name);
             if (!file)
@@ -152,11 +156,21 @@ Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, const 
 
 #endif
 
-uint32_t GgufFile::version() const { return impl_->first.version; }
-uint64_t GgufFile::alignment() const { return impl_->first.alignment; }
-size_t GgufFile::n_parts() const { return impl_->sources.size(); }
-const std::vector<GgufValue>& GgufFile::values() const { return impl_->first.values; }
-const std::vector<TensorView>& GgufFile::tensors() const { return impl_->tensors; }
+uint32_t GgufFile::version() const {
+    return impl_->first.version;
+}
+uint64_t GgufFile::alignment() const {
+    return impl_->first.alignment;
+}
+size_t GgufFile::n_parts() const {
+    return impl_->sources.size();
+}
+const std::vector<GgufValue>& GgufFile::values() const {
+    return impl_->first.values;
+}
+const std::vector<TensorView>& GgufFile::tensors() const {
+    return impl_->tensors;
+}
 
 uint64_t GgufFile::file_bytes() const {
     uint64_t sum = 0;
@@ -164,9 +178,13 @@ uint64_t GgufFile::file_bytes() const {
     return sum;
 }
 
-const GgufValue* GgufFile::find_value(std::string_view key) const { return detail::find_value(impl_->first, key); }
+const GgufValue* GgufFile::find_value(std::string_view key) const {
+    return detail::find_value(impl_->first, key);
+}
 
-bool GgufFile::has(std::string_view key) const { return find_value(key) != nullptr; }
+bool GgufFile::has(std::string_view key) const {
+    return find_value(key) != nullptr;
+}
 
 std::optional<int64_t> GgufFile::get_int(std::string_view key) const {
     const GgufValue* value = find_value(key);

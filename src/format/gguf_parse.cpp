@@ -8,16 +8,18 @@ namespace sterna::detail {
 
 namespace {
 
-constexpr std::string_view kTypeNames[] = {"u8",  "i8",   "u16",    "i16",   "u32", "i32", "f32",
+constexpr std::string_view kTypeNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
                                            "bool", "string", "array", "u64", "i64", "f64"};
 constexpr uint8_t kTypeBytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 constexpr uint32_t kTypeCount = 13;
 
-constexpr uint64_t kMinValueBytes = 8 + 4 + 1;           // key length, type, one byte
-constexpr uint64_t kMinTensorBytes = 8 + 4 + 4 + 8;      // name length, dimensions, type, offset
-constexpr uint64_t kMaxFileBytes = uint64_t(1) << 62;    // sums of offsets and sizes below this cannot overflow
+constexpr uint64_t kMinValueBytes = 8 + 4 + 1;         // key length, type, one byte
+constexpr uint64_t kMinTensorBytes = 8 + 4 + 4 + 8;    // name length, dimensions, type, offset
+constexpr uint64_t kMaxFileBytes = uint64_t(1) << 62;  // sums of offsets and sizes below this cannot overflow
 
-uint64_t round_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) / alignment * alignment; }
+uint64_t round_up(uint64_t n, uint64_t alignment) {
+    return (n + alignment - 1) / alignment * alignment;
+}
 
 class PartParser {
 public:
@@ -35,8 +37,9 @@ public:
 
 private:
     auto ends_early(std::string_view what, uint64_t needed) {
-        return fail(ErrorCode::kBadFile, "{}: truncated in {}: {} more bytes expected at byte {}, found {} (file of {} bytes)",
-                    name_, what, needed, reader_.position(), reader_.remaining(), bytes_.size());
+        return fail(ErrorCode::kBadFile,
+                    "{}: truncated in {}: {} more bytes expected at byte {}, found {} (file of {} bytes)", name_, what,
+                    needed, reader_.position(), reader_.remaining(), bytes_.size());
     }
 
     Status header() {
@@ -65,8 +68,8 @@ private:
         if (count > limit)
             return fail(ErrorCode::kLimit, "{}: {} {} announced, at most {} are read", name_, count, what, limit);
         if (count > reader_.remaining() / min_bytes)
-            return fail(ErrorCode::kBadFile, "{}: {} {} announced, which do not fit into the file's {} bytes", name_, count,
-                        what, bytes_.size());
+            return fail(ErrorCode::kBadFile, "{}: {} {} announced, which do not fit into the file's {} bytes", name_,
+                        count, what, bytes_.size());
         return {};
     }
 
@@ -89,7 +92,8 @@ private:
         }
         auto twice = part_.keys.build(uint32_t(n_values_), [&](uint32_t i) { return part_.values[i].key; });
         if (twice)
-            return fail(ErrorCode::kBadFile, "{}: metadata key {} occurs twice", name_, printable(part_.values[*twice].key));
+            return fail(ErrorCode::kBadFile, "{}: metadata key {} occurs twice", name_,
+                        printable(part_.values[*twice].key));
         return {};
     }
 
@@ -97,8 +101,8 @@ private:
         auto number = reader_.read<uint32_t>();
         if (!number) return ends_early(printable(key), 4);
         if (*number >= kTypeCount)
-            return fail(ErrorCode::kBadFile, "{}: {}: metadata type {}, expected 0 to {}", name_, printable(key), *number,
-                        kTypeCount - 1);
+            return fail(ErrorCode::kBadFile, "{}: {}: metadata type {}, expected 0 to {}", name_, printable(key),
+                        *number, kTypeCount - 1);
         return GgufType(*number);
     }
 
@@ -131,7 +135,8 @@ private:
 
     Status bools(std::string_view key, Bytes payload) {
         for (uint8_t b : payload)
-            if (b > 1) return fail(ErrorCode::kBadFile, "{}: {}: bool of value {}, expected 0 or 1", name_, printable(key), b);
+            if (b > 1)
+                return fail(ErrorCode::kBadFile, "{}: {}: bool of value {}, expected 0 or 1", name_, printable(key), b);
         return {};
     }
 
@@ -139,14 +144,15 @@ private:
     Status elements(std::string_view key, GgufType type, uint64_t count, uint64_t depth) {
         if (const size_t size = gguf_type_bytes(type)) {
             if (count > reader_.remaining() / size)
-                return fail(ErrorCode::kBadFile, "{}: truncated in {}: {} elements of {} bytes expected, {} bytes found", name_,
+                return fail(ErrorCode::kBadFile,
+                            "{}: truncated in {}: {} elements of {} bytes expected, {} bytes found", name_,
                             printable(key), count, size, reader_.remaining());
             Bytes payload = *reader_.read_bytes(count * size);
             return type == GgufType::kBool ? bools(key, payload) : Status();
         }
         if (count > reader_.remaining() / 8)
-            return fail(ErrorCode::kBadFile, "{}: truncated in {}: {} elements expected, {} bytes found", name_, printable(key),
-                        count, reader_.remaining());
+            return fail(ErrorCode::kBadFile, "{}: truncated in {}: {} elements expected, {} bytes found", name_,
+                        printable(key), count, reader_.remaining());
         if (type == GgufType::kString) {
             for (uint64_t i = 0; i < count; ++i) {
                 auto length = reader_.read<uint64_t>();
@@ -156,7 +162,8 @@ private:
             return {};
         }
         if (depth >= limits_.max_array_depth)
-            return fail(ErrorCode::kLimit, "{}: {}: arrays nested deeper than {}", name_, printable(key), limits_.max_array_depth);
+            return fail(ErrorCode::kLimit, "{}: {}: arrays nested deeper than {}", name_, printable(key),
+                        limits_.max_array_depth);
         for (uint64_t i = 0; i < count; ++i) {
             STERNA_TRY(inner, type_of(key));
             auto n = reader_.read<uint64_t>();
@@ -172,8 +179,8 @@ private:
         auto wanted = value->type == GgufType::kBool ? std::nullopt : value_as_int(value->type, value->payload.data());
         if (!wanted) return fail(ErrorCode::kBadFile, "{}: general.alignment is no integer", name_);
         if (*wanted <= 0 || uint64_t(*wanted) > limits_.max_alignment || !std::has_single_bit(uint64_t(*wanted)))
-            return fail(ErrorCode::kBadFile, "{}: general.alignment is {}, expected a power of two up to {}", name_, *wanted,
-                        limits_.max_alignment);
+            return fail(ErrorCode::kBadFile, "{}: general.alignment is {}, expected a power of two up to {}", name_,
+                        *wanted, limits_.max_alignment);
         part_.alignment = uint64_t(*wanted);
         return {};
     }
@@ -183,14 +190,16 @@ private:
         offsets_.reserve(size_t(n_tensors_));
         sizes_.reserve(size_t(n_tensors_));
         for (uint64_t i = 0; i < n_tensors_; ++i) {
-            STERNA_TRY(tensor_name, text(fmt::format("the name of tensor {} of {}", i + 1, n_tensors_), limits_.max_name_bytes));
+            STERNA_TRY(tensor_name,
+                       text(fmt::format("the name of tensor {} of {}", i + 1, n_tensors_), limits_.max_name_bytes));
             STERNA_CHECK(one_tensor(tensor_name));
         }
         part_.data_at = round_up(reader_.position(), part_.alignment);
         NameIndex names;
         auto twice = names.build(uint32_t(n_tensors_), [&](uint32_t i) { return part_.tensors[i].name; });
         if (twice)
-            return fail(ErrorCode::kBadFile, "{}: tensor {} occurs twice", name_, printable(part_.tensors[*twice].name));
+            return fail(ErrorCode::kBadFile, "{}: tensor {} occurs twice", name_,
+                        printable(part_.tensors[*twice].name));
         return {};
     }
 
@@ -200,8 +209,8 @@ private:
         auto n_dims = reader_.read<uint32_t>();
         if (!n_dims) return ends_early(printable(tensor_name), 4);
         if (*n_dims > uint32_t(kMaxDims))
-            return fail(ErrorCode::kUnsupported, "{}: {}: {} dimensions, at most {} are read", name_, printable(tensor_name),
-                        *n_dims, kMaxDims);
+            return fail(ErrorCode::kUnsupported, "{}: {}: {} dimensions, at most {} are read", name_,
+                        printable(tensor_name), *n_dims, kMaxDims);
         tensor.n_dims = int(*n_dims);
         const uint64_t rest = uint64_t(*n_dims) * 8 + 4 + 8;
         if (reader_.remaining() < rest) return ends_early(printable(tensor_name), rest);
@@ -221,15 +230,16 @@ private:
         offsets_.push_back(*reader_.read<uint64_t>());
         const DTypeTraits* traits = dtype_traits(DType(number));
         if (!traits)
-            return fail(ErrorCode::kUnsupported, "{}: {}: {} is not a type that Sterna reads", name_, printable(tensor_name),
-                        dtype_name_of_number(number));
+            return fail(ErrorCode::kUnsupported, "{}: {}: {} is not a type that Sterna reads", name_,
+                        printable(tensor_name), dtype_name_of_number(number));
         tensor.type = traits->type;
         if (tensor.shape[0] % traits->block_size != 0)
             return fail(ErrorCode::kBadFile, "{}: {}: rows of {} elements, expected a multiple of {} for {}", name_,
                         printable(tensor_name), tensor.shape[0], traits->block_size, traits->name);
         auto size = dtype_bytes(tensor.type, uint64_t(n_elements));
         if (!size || *size > kMaxFileBytes)
-            return fail(ErrorCode::kBadFile, "{}: {}: shape {} is too large", name_, printable(tensor_name), shape_text(tensor));
+            return fail(ErrorCode::kBadFile, "{}: {}: shape {} is too large", name_, printable(tensor_name),
+                        shape_text(tensor));
         sizes_.push_back(*size);
         part_.tensors.push_back(tensor);
         return {};
@@ -247,11 +257,11 @@ private:
             const uint32_t i = order[k];
             const TensorView& tensor = part_.tensors[i];
             if (offsets_[i] % part_.alignment != 0)
-                return fail(ErrorCode::kBadFile, "{}: {}: offset {}, expected a multiple of {}", name_, printable(tensor.name),
-                            offsets_[i], part_.alignment);
+                return fail(ErrorCode::kBadFile, "{}: {}: offset {}, expected a multiple of {}", name_,
+                            printable(tensor.name), offsets_[i], part_.alignment);
             if (offsets_[i] > kMaxFileBytes)
-                return fail(ErrorCode::kBadFile, "{}: {}: offset {} is outside of any file", name_, printable(tensor.name),
-                            offsets_[i]);
+                return fail(ErrorCode::kBadFile, "{}: {}: offset {} is outside of any file", name_,
+                            printable(tensor.name), offsets_[i]);
             if (k > 0 && offsets_[i] < end)
                 return fail(ErrorCode::kBadFile, "{}: {}: offset {} lies inside {}, which ends at {}", name_,
                             printable(tensor.name), offsets_[i], printable(part_.tensors[order[k - 1]].name), end);
@@ -288,19 +298,27 @@ const GgufValue* find_value(const GgufPart& part, std::string_view key) {
 std::optional<int64_t> value_as_int(GgufType type, const uint8_t* at) {
     switch (type) {
         case GgufType::kBool:
-        case GgufType::kU8: return *at;
-        case GgufType::kI8: return load_le<int8_t>(at);
-        case GgufType::kU16: return load_le<uint16_t>(at);
-        case GgufType::kI16: return load_le<int16_t>(at);
-        case GgufType::kU32: return load_le<uint32_t>(at);
-        case GgufType::kI32: return load_le<int32_t>(at);
-        case GgufType::kI64: return load_le<int64_t>(at);
+        case GgufType::kU8:
+            return *at;
+        case GgufType::kI8:
+            return load_le<int8_t>(at);
+        case GgufType::kU16:
+            return load_le<uint16_t>(at);
+        case GgufType::kI16:
+            return load_le<int16_t>(at);
+        case GgufType::kU32:
+            return load_le<uint32_t>(at);
+        case GgufType::kI32:
+            return load_le<int32_t>(at);
+        case GgufType::kI64:
+            return load_le<int64_t>(at);
         case GgufType::kU64: {
             const uint64_t value = load_le<uint64_t>(at);
             if (value > uint64_t(INT64_MAX)) return std::nullopt;
             return int64_t(value);
         }
-        default: return std::nullopt;
+        default:
+            return std::nullopt;
     }
 }
 
@@ -314,9 +332,13 @@ std::optional<double> value_as_float(GgufType type, const uint8_t* at) {
     return double(*integer);
 }
 
-size_t gguf_type_bytes(GgufType type) { return uint32_t(type) < kTypeCount ? kTypeBytes[uint32_t(type)] : 0; }
+size_t gguf_type_bytes(GgufType type) {
+    return uint32_t(type) < kTypeCount ? kTypeBytes[uint32_t(type)] : 0;
+}
 
-std::string_view gguf_type_name(GgufType type) { return uint32_t(type) < kTypeCount ? kTypeNames[uint32_t(type)] : "?"; }
+std::string_view gguf_type_name(GgufType type) {
+    return uint32_t(type) < kTypeCount ? kTypeNames[uint32_t(type)] : "?";
+}
 
 std::string printable(std::string_view name) {
     constexpr size_t kMaxShown = 96;

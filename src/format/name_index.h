@@ -1,5 +1,5 @@
-// Names to positions, for files from outside: look-up by hash, and no set of names makes building or look-up slow, because entries are
-// sorted by (hash, name) instead of chained. Immutable after build(); share freely.
+// Names to positions, for files from outside: look-up by hash, and no set of names makes building or look-up slow,
+// because entries are sorted by (hash, name) instead of chained. Immutable after build(); share freely.
 #pragma once
 
 #include <algorithm>

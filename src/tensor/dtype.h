@@ -1,5 +1,5 @@
-// The storage types of tensors. One row of a table per type: how many elements a block holds, how many bytes it takes, how it is
-// decoded to float and encoded from float. The numbers are GGUF's. Byte layouts are drawn in dtype_blocks.h.
+// The storage types of tensors. One row of a table per type: how many elements a block holds, how many bytes it takes,
+// how it is decoded to float and encoded from float. The numbers are GGUF's. Byte layouts are drawn in dtype_blocks.h.
 #pragma once
 
 #include <cstdint>
@@ -13,10 +13,29 @@
 namespace sterna {
 
 enum class DType : uint32_t {
-    kF32 = 0, kF16 = 1, kQ4_0 = 2, kQ4_1 = 3, kQ5_0 = 6, kQ5_1 = 7, kQ8_0 = 8,
-    kQ2_K = 10, kQ3_K = 11, kQ4_K = 12, kQ5_K = 13, kQ6_K = 14,
-    kIQ4_NL = 20, kIQ4_XS = 23, kI8 = 24, kI16 = 25, kI32 = 26, kI64 = 27, kF64 = 28,
-    kBF16 = 30, kTQ1_0 = 34, kTQ2_0 = 35, kMXFP4 = 39,
+    kF32 = 0,
+    kF16 = 1,
+    kQ4_0 = 2,
+    kQ4_1 = 3,
+    kQ5_0 = 6,
+    kQ5_1 = 7,
+    kQ8_0 = 8,
+    kQ2_K = 10,
+    kQ3_K = 11,
+    kQ4_K = 12,
+    kQ5_K = 13,
+    kQ6_K = 14,
+    kIQ4_NL = 20,
+    kIQ4_XS = 23,
+    kI8 = 24,
+    kI16 = 25,
+    kI32 = 26,
+    kI64 = 27,
+    kF64 = 28,
+    kBF16 = 30,
+    kTQ1_0 = 34,
+    kTQ2_0 = 35,
+    kMXFP4 = 39,
 };
 
 struct DTypeTraits {

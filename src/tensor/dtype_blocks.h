@@ -1,6 +1,7 @@
-// The byte layouts of GGUF's block types, drawn once: the decoders, the encoders and the packer all read blocks through these structs.
-// Every field is made of bytes, so a struct may lie at any address and sizeof is the block's size in the file. `d`, `m`, `dmin` are IEEE
-// halves in two bytes; "low" of a byte is bits 0-3. Source: the format descriptions of ggml; checked against gguf-py on random blocks.
+// The byte layouts of GGUF's block types, drawn once: the decoders, the encoders and the packer all read blocks through
+// these structs. Every field is made of bytes, so a struct may lie at any address and sizeof is the block's size in the
+// file. `d`, `m`, `dmin` are IEEE halves in two bytes; "low" of a byte is bits 0-3. Source: the format descriptions of
+// ggml; checked against gguf-py on random blocks.
 //
 // "Planes": in a run of bytes, bits 0-1 of all bytes hold the first run of elements, bits 2-3 the next, and so on.
 #pragma once
@@ -13,12 +14,14 @@
 
 namespace sterna {
 
-constexpr int kBlock32 = 32;    // elements of a simple block
-constexpr int kBlockK = 256;    // elements of a K, IQ4_XS or TQ block
+constexpr int kBlock32 = 32;  // elements of a simple block
+constexpr int kBlockK = 256;  // elements of a K, IQ4_XS or TQ block
 
 using HalfBytes = uint8_t[2];
 
-inline float half_at(const uint8_t* bytes) { return half_to_float(load_le<uint16_t>(bytes)); }
+inline float half_at(const uint8_t* bytes) {
+    return half_to_float(load_le<uint16_t>(bytes));
+}
 inline void put_half(uint8_t* bytes, uint16_t half) {
     bytes[0] = uint8_t(half);
     bytes[1] = uint8_t(half >> 8);
@@ -67,14 +70,14 @@ struct BlockMXFP4 {  // x = 2^(e - 128) kMxfp4Doubled[q]
 
 // ---- K blocks, 256 elements.
 
-struct BlockQ2_K {  // x = (d scale) q - (dmin min), 16 sub-blocks of 16
+struct BlockQ2_K {       // x = (d scale) q - (dmin min), 16 sub-blocks of 16
     uint8_t scales[16];  // sub-block k: scale low nibble, min high nibble
     uint8_t qs[64];      // two halves of 32 bytes, four planes of 32 elements in each
     HalfBytes d;
     HalfBytes dmin;
 };
 
-struct BlockQ3_K {  // x = (d (scale - 32)) q, q in -4..3, 16 sub-blocks of 16
+struct BlockQ3_K {       // x = (d (scale - 32)) q, q in -4..3, 16 sub-blocks of 16
     uint8_t hmask[32];   // element l of plane p of half h: bit 4h + p of hmask[l], set means "do not subtract 4"
     uint8_t qs[64];      // two low bits, planes as in Q2_K
     uint8_t scales[12];  // q3k_scale
@@ -97,8 +100,9 @@ struct BlockQ5_K {  // as Q4_K; bit 4 of element l of sub-block j is bit j of qh
 };
 
 struct BlockQ6_K {  // x = (d scale) (q - 32), 16 sub-blocks of 16; per half of 128, with l in 0..31:
-    uint8_t ql[128];    // 64 bytes a half: l in ql[l] low, l+32 in ql[l+32] low, l+64 in ql[l] high, l+96 in ql[l+32] high
-    uint8_t qh[64];     // 32 bytes a half: bits 0-1, 2-3, 4-5, 6-7 of qh[l] are bits 4-5 of those four
+    uint8_t
+        ql[128];     // 64 bytes a half: l in ql[l] low, l+32 in ql[l+32] low, l+64 in ql[l] high, l+96 in ql[l+32] high
+    uint8_t qh[64];  // 32 bytes a half: bits 0-1, 2-3, 4-5, 6-7 of qh[l] are bits 4-5 of those four
     int8_t scales[16];  // sub-block k
     HalfBytes d;
 };
@@ -148,15 +152,15 @@ struct ScaleMin {
 };
 
 // Q4_K and Q5_K, sub-block j in 0..7:
-//   bytes 0-3: scale j, and in bits 6-7 the high bits of scale j + 4;   bytes 4-7: min j, and the high bits of min j + 4
-//   bytes 8-11: low four bits of scale j + 4 (low nibble) and of min j + 4 (high nibble)
+//   bytes 0-3: scale j, and in bits 6-7 the high bits of scale j + 4;   bytes 4-7: min j, and the high bits of min j +
+//   4 bytes 8-11: low four bits of scale j + 4 (low nibble) and of min j + 4 (high nibble)
 inline ScaleMin k_scale_min(const uint8_t* b, int j) {
     if (j < 4) return {uint8_t(b[j] & 63), uint8_t(b[j + 4] & 63)};
     return {uint8_t((b[j + 4] & 15) | (b[j - 4] >> 6) << 4), uint8_t((b[j + 4] >> 4) | (b[j] >> 6) << 4)};
 }
 
-// Q3_K, sub-block k in 0..15. Bytes 0-7: low four bits of scale k (low nibbles) and k + 8 (high); the high two bits of scale k lie in
-// byte 8 + k mod 4 at 2 (k div 4). Returns: -32..31.
+// Q3_K, sub-block k in 0..15. Bytes 0-7: low four bits of scale k (low nibbles) and k + 8 (high); the high two bits of
+// scale k lie in byte 8 + k mod 4 at 2 (k div 4). Returns: -32..31.
 inline int q3k_scale(const uint8_t* b, int k) {
     int low = k < 8 ? b[k] & 15 : b[k - 8] >> 4;
     int high = (b[8 + k % 4] >> (2 * (k / 4))) & 3;
@@ -170,7 +174,8 @@ inline int iq4xs_scale(const BlockIQ4_XS& block, int k) {
     return (low | high << 4) - 32;
 }
 
-// Trit n (0..4) of a TQ1_0 byte: 0, 1 or 2. The byte is the base-3 number of five trits, first trit highest, times 256/243 rounded up.
+// Trit n (0..4) of a TQ1_0 byte: 0, 1 or 2. The byte is the base-3 number of five trits, first trit highest, times
+// 256/243 rounded up.
 inline int tq1_trit(uint8_t byte, int n) {
     constexpr uint8_t kPower[5] = {1, 3, 9, 27, 81};
     return (uint8_t(byte * kPower[n]) * 3) >> 8;

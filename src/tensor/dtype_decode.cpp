@@ -1,4 +1,5 @@
-// Blocks to floats. Each value is formed with the same operations in the same order as the reference decoders, so it is the same bits.
+// Blocks to floats. Each value is formed with the same operations in the same order as the reference decoders, so it is
+// the same bits.
 #include <cstring>
 
 #include "tensor/dtype_blocks.h"
@@ -26,7 +27,9 @@ void each_nibble(const uint8_t* qs, Store store) {
 
 }  // namespace
 
-void decode_f32(const uint8_t* from, float* to, int64_t n) { std::memcpy(to, from, size_t(n) * sizeof(float)); }
+void decode_f32(const uint8_t* from, float* to, int64_t n) {
+    std::memcpy(to, from, size_t(n) * sizeof(float));
+}
 
 void decode_f16(const uint8_t* from, float* to, int64_t n) {
     for (int64_t i = 0; i < n; ++i) to[i] = half_at(from + 2 * i);
@@ -143,11 +146,14 @@ void decode_q5_k(const uint8_t* from, float* to, int64_t n) {
 void decode_q6_k(const uint8_t* from, float* to, int64_t n) {
     each_block<BlockQ6_K, 256>(from, to, n, [](const BlockQ6_K& b, float* out) {
         const float d = half_at(b.d);
-        for (int i = 0; i < 256; ++i) {
-            const int half = i / 128, plane = i % 128 / 32, l = i % 32;
-            const int low = b.ql[half * 64 + plane % 2 * 32 + l] >> (plane / 2 * 4) & 15;
-            const int high = b.qh[half * 32 + l] >> (2 * plane) & 3;
-            out[i] = d * float(b.scales[i / 16]) * float((low | high << 4) - 32);
+        for (int k = 0; k < 16; ++k) {
+            const int half = k / 8, plane = k / 2 % 4, l0 = k % 2 * 16;
+            const uint8_t *ql = b.ql + half * 64 + plane % 2 * 32 + l0, *qh = b.qh + half * 32 + l0;
+            const float scale = d * float(b.scales[k]);
+            for (int l = 0; l < 16; ++l) {
+                const int q = (ql[l] >> (plane / 2 * 4) & 15) | (qh[l] >> (2 * plane) & 3) << 4;
+                out[k * 16 + l] = scale * float(q - 32);
+            }
         }
     });
 }

@@ -1,5 +1,6 @@
-// A view of a tensor's bytes as they lie in a file: never owns. Shapes are written as GGUF stores them, fastest dimension first:
-// a weight matrix that maps n_in values to n_out is [n_in, n_out]; a stack of experts is [n_in, n_out, n_experts].
+// A view of a tensor's bytes as they lie in a file: never owns. Shapes are written as GGUF stores them, fastest
+// dimension first: a weight matrix that maps n_in values to n_out is [n_in, n_out]; a stack of experts is [n_in, n_out,
+// n_experts].
 #pragma once
 
 #include <array>

@@ -1,12 +1,12 @@
 // Decoders against values that gguf-py computed (tools/make_gguf_golden.py): the same bits.
+#include <gtest/gtest.h>
+
 #include <bit>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "format/gguf.h"
 #include "support/testdata.h"
@@ -70,7 +70,8 @@ TEST(DType, NamesAndNumbers) {
 }
 
 TEST(DType, EveryNumberUpTo42HasAName) {
-    for (uint32_t number = 0; number <= 42; ++number) EXPECT_NE(dtype_name_of_number(number).substr(0, 5), "type ") << number;
+    for (uint32_t number = 0; number <= 42; ++number)
+        EXPECT_NE(dtype_name_of_number(number).substr(0, 5), "type ") << number;
 }
 
 TEST(DType, Bytes) {

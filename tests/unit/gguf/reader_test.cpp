@@ -1,11 +1,11 @@
 // Reading a file that gguf-py wrote, and real vocabularies.
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "format/gguf.h"
 #include "support/testdata.h"
