@@ -1,5 +1,5 @@
 // A model: configuration, packed weights, and the forward pass of its architecture. Immutable after load; share freely.
-// An architecture is one file, arch_NAME.cpp, that defines `const Architecture kArch_NAME`; CMake lists them (model/registry).
+// An architecture is one file, arch_NAME.cpp, that defines `const Architecture kArch_NAME`; CMake lists them (registry.cpp.in).
 #pragma once
 
 #include <atomic>
@@ -68,7 +68,8 @@ public:
     // Values per output row: vocab_size, or width for embedding models.
     int64_t output_width() const;
 
-    // Runs the step: writes the new positions' KV, and the wanted outputs. Requires: token ids in range, pages present.
+    // Runs the step: writes the new positions' KV, and the wanted outputs. Errors: a token id, sequence or position out of range, a
+    // cancelled step, no memory. Embedding models (not causal) want each text whole in one step, from position 0.
     Status forward(Workspace& workspace, const Step& step) const;
 
 private:
@@ -82,9 +83,14 @@ private:
 std::span<const Architecture* const> all_architectures();
 const Architecture* find_architecture(std::string_view name);
 
-// Memory a model will take, from its tensor table alone: weights, KV cache at a context length, workspace.
-struct MemoryEstimate {
-    int64_t weights = 0, cache = 0, workspace = 0;
+// The first part of load(): which architecture a file is of, and its checked configuration (vocab_size still 0).
+struct ModelPlan {
+    const Architecture* architecture = nullptr;
+    Config config;
 };
+Result<ModelPlan> plan_model(const Metadata& metadata, const ModelLimits& limits);
+
+// One vector [width] for the final hidden states [n_rows][width] of a text: their mean (also for kNone), the first or the last.
+void pool_rows(const kernels::Kernels& kernels, Pooling pooling, const float* rows, int64_t n_rows, int64_t width, float* out);
 
 }  // namespace sterna

@@ -1,11 +1,16 @@
 // An architecture's tensors as a table that loader, converter, quantizer and checker share, and the loaded weights.
+// Weights are immutable after load; share freely.
 #pragma once
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
+#include "base/metadata.h"
 #include "base/result.h"
 #include "model/config.h"
 #include "tensor/pack.h"
@@ -27,9 +32,18 @@ struct Experts {
 struct LayerWeights {
     std::vector<float> attn_norm, attn_norm_bias, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output_norm, attn_output_norm_bias;
     std::vector<float> post_attention_norm, ffn_norm, ffn_sub_norm, post_ffn_norm, layer_output_norm, layer_output_norm_bias;
-    Linear q, k, v, qkv, attn_output;
-    Linear gate, up, down, router;
+    Linear q, k, v;
+    Linear qkv;  // the three in one matrix, rows in this order
+    Linear attn_output;
+    Linear gate, up, down;
+    Linear gate_up;  // gate rows, then up rows
+    Linear router;
     Experts gate_experts, up_experts, down_experts;
+};
+
+// The base frequencies of RoPE, one per pair; derived at load. Empty: no such variant.
+struct RopeFrequencies {
+    std::vector<double> global, local, extended;  // extended: longrope's long factors
 };
 
 struct Weights {
@@ -39,28 +53,68 @@ struct Weights {
     Linear output;             // empty weight: tied to token_embedding
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
     std::vector<LayerWeights> layers;
+    RopeFrequencies rope;
 };
 
-class Metadata;
-struct Step;
+// Where a tensor goes: a member of Weights or of each LayerWeights.
+struct BiasSlot {
+    Linear LayerWeights::*linear;
+};
+struct ScaleSlot {
+    Linear LayerWeights::*linear;
+};
+using Slot = std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot, Experts LayerWeights::*,
+                          std::vector<float> Weights::*, PackedMatrix Weights::*, Linear Weights::*>;
+
+// What a converter does to the Hugging Face tensor on its way to GGUF, besides changing the type.
+enum class Change : uint8_t {
+    kNone,
+    kInterleaveQ,  // rows of each head go from half-split to adjacent pairs (n_heads heads)
+    kInterleaveK,  // the same for n_kv_heads heads
+    kPlusOne,      // norm weights are stored with 1 added (gemma)
+    kStack,        // one tensor per expert; the second {} of hf_name counts them
+    kTernaryScale, // the mean magnitude goes to the `.scale` tensor, -1 0 1 stay (bitnet)
+};
+
+// One row of an architecture's tensor table. Views are string literals.
+struct TensorSpec {
+    Slot slot;
+    std::string_view gguf_name;  // "blk.{}.attn_q.weight"; a {} stands for every layer
+    std::string_view hf_name;    // "model.layers.{}.self_attn.q_proj.weight"; empty: made by the converter
+    std::string_view shape;      // "width, q_width": fastest first, as GGUF stores it; resolve_dim() knows the names
+    bool required = true;
+    Change change = Change::kNone;
+};
+
+constexpr bool kOptional = false;
+
+// The value of one name (or number) of a shape at a layer. Returns: -1 for an unknown name.
+int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer);
+
+// "blk.{}.x" and 3 -> "blk.3.x"; the first {} only.
+std::string layer_name(std::string_view pattern, int64_t layer);
+
 struct ForwardContext;
 
-// One row of an architecture's tensor table.
-struct TensorSpec {
-    enum class Slot : uint16_t;       // which member of Weights or LayerWeights (model/weights.cpp)
-    Slot slot;
-    std::string_view gguf_name;       // "blk.{}.attn_q.weight"
-    std::string_view hf_name;         // "model.layers.{}.self_attn.q_proj.weight"
-    std::string_view shape;           // "width, q_width": fastest first, as GGUF stores it; names are resolved against the Config
-    bool required = true;
-};
-
 struct Architecture {
-    std::string_view name;                       // general.architecture
-    std::vector<std::string_view> aliases;
-    Result<Config> (*read_config)(const Metadata& metadata, const ModelLimits& limits);
+    std::string_view name;                     // general.architecture
+    std::array<std::string_view, 3> aliases;   // other values of it; unused ones are empty
+    Result<Config> (*read_config)(const Metadata& metadata, const ModelLimits& limits, std::string_view architecture);
     std::vector<TensorSpec> (*tensors)(const Config& config);
     Status (*forward)(ForwardContext& context);
 };
+
+// Checks every tensor of the table (presence, type, shape), sets config.vocab_size from the token embedding.
+Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, const ModelLimits& limits);
+
+// Packs every tensor. Requires: check_tensors() passed.
+Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, ThreadPool& pool,
+                             const std::atomic<bool>* cancel);
+
+// Bytes that load_weights() will keep. Requires: check_tensors() passed.
+int64_t packed_bytes(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors);
+
+// Bytes that these weights keep.
+int64_t weight_bytes(const Weights& weights);
 
 }  // namespace sterna

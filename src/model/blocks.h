@@ -1,0 +1,93 @@
+// The pieces that architectures are made of. A forward pass reads like its block diagram: each call is one box, all tokens of the
+// step go through it together, and the pool's threads share out its outputs. Every output row depends on its own token only, so
+// batching and chunking change no bit. Thread-compatible: one context per caller thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "model/linear.h"
+#include "model/model.h"
+#include "model/workspace.h"
+
+namespace sterna {
+
+struct ForwardContext {
+    const Config& config;
+    const Weights& weights;
+    const Step& step;
+    Workspace& workspace;
+    ThreadPool& pool;
+    const kernels::Kernels& kernels;
+    Workspace::Buffers& buffers;
+    // Rows in the stream: the step's tokens, and from the last layer's attention on only those that want an output.
+    int64_t n_rows = 0;
+
+    Status check_cancelled() const;  // once per layer
+};
+
+// Runs body(row, worker) for every row; shared out over the pool when there is enough work. `width`: values a row touches.
+template <typename Body>
+void for_rows(ForwardContext& c, int64_t n_rows, int64_t width, Body&& body) {
+    constexpr int64_t kInlineValues = 1 << 14;  // some microseconds: below it waking threads costs more than it saves
+    if (c.pool.size() == 1 || n_rows < 2 || n_rows * width < kInlineValues) {
+        for (int64_t row = 0; row < n_rows; ++row) body(row, 0);
+        return;
+    }
+    int64_t n_tasks = std::min<int64_t>(n_rows, 4 * c.pool.size());
+    c.pool.run(int(n_tasks), [&](int task, int worker) {
+        for (int64_t row = n_rows * task / n_tasks; row < n_rows * (task + 1) / n_tasks; ++row) body(row, worker);
+    });
+}
+
+// y = f(gate) * up, or f(gate) when up is null; f is the config's activation.
+void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, float* y);
+
+// x = token embedding * embedding_scale (+ position and token type embeddings, where the weights have them)
+void embed(ForwardContext& c);
+
+// to = norm(from) * weight (+ bias), over rows of the config's width; `to` may be `from`.
+void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, const std::vector<float>& bias, float* to);
+inline void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, float* to) { norm(c, from, weight, {}, to); }
+
+// to = norm(from) over rows of n values.
+void norm_rows(ForwardContext& c, const float* from, const std::vector<float>& weight, int64_t n, float* to);
+
+// x = x + y * residual_scale
+void add_to_stream(ForwardContext& c);
+
+// qkv = projections of h, in one run; then per head norms where the weights have them, RoPE, and K and V into the cache.
+void project_qkv(ForwardContext& c, int64_t layer);
+void rotate_and_store(ForwardContext& c, int64_t layer);
+
+// attn = attention of each row over what its token may see. At the last layer rows that want no output leave the stream.
+void attend(ForwardContext& c, int64_t layer);
+
+// y = attn W_o, with attn_sub_norm before it where the weights have one
+void project_attention(ForwardContext& c, int64_t layer);
+
+// The whole attention sublayer: h -> y.
+inline void attention(ForwardContext& c, int64_t layer) {
+    project_qkv(c, layer);
+    rotate_and_store(c, layer);
+    attend(c, layer);
+    project_attention(c, layer);
+}
+
+// y = W_down (f(W_gate h) * W_up h), with ffn_sub_norm before W_down where the weights have one; gate_up may be one matrix
+void gated_ffn(ForwardContext& c, int64_t layer);
+
+// y = W_down f(W_up h)
+void plain_ffn(ForwardContext& c, int64_t layer);
+
+// y = sum over the chosen experts of weight * gated feed-forward of the expert
+void moe(ForwardContext& c, int64_t layer);
+
+// Output: norm, output matrix (or the tied embedding), scale, soft cap.
+void logits(ForwardContext& c);
+
+// Output: the rows of x as they are (embedding models).
+void hidden_states(ForwardContext& c);
+
+}  // namespace sterna

@@ -1,0 +1,230 @@
+#include "model/weights.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/rope.h"
+
+namespace sterna {
+
+namespace {
+
+bool is_layer_spec(const TensorSpec& spec) { return spec.gguf_name.find("{}") != std::string_view::npos; }
+
+// Vectors are decoded to floats; matrices are packed.
+bool is_vector(const Slot& slot) {
+    return std::holds_alternative<std::vector<float> LayerWeights::*>(slot) || std::holds_alternative<BiasSlot>(slot) ||
+           std::holds_alternative<ScaleSlot>(slot) || std::holds_alternative<std::vector<float> Weights::*>(slot);
+}
+
+struct Shape {
+    std::array<int64_t, kMaxDims> dims = {1, 1, 1, 1};
+    int n_dims = 0;
+    bool known = true;
+};
+
+std::string_view trim(std::string_view text) {
+    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+    while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+    return text;
+}
+
+Shape resolve_shape(std::string_view text, const Config& config, int64_t layer) {
+    Shape shape;
+    while (!text.empty() && shape.n_dims < kMaxDims) {
+        size_t comma = text.find(',');
+        int64_t value = resolve_dim(trim(text.substr(0, comma)), config, layer);
+        if (value < 0) shape.known = false;
+        shape.dims[size_t(shape.n_dims++)] = value;
+        text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
+    }
+    return shape;
+}
+
+std::string text_of(const Shape& shape) {
+    std::string text = "[";
+    for (int i = 0; i < shape.n_dims; ++i) {
+        if (i) text += ", ";
+        text += std::to_string(shape.dims[size_t(i)]);
+    }
+    return text + "]";
+}
+
+Status check_tensor(const TensorSpec& spec, const std::string& name, const TensorView* tensor, const Shape& expected) {
+    if (!expected.known) return fail(ErrorCode::kUnsupported, "{}: shape \"{}\" has no meaning here", name, spec.shape);
+    if (!tensor) {
+        if (!spec.required) return {};
+        return fail(ErrorCode::kBadFile, "{}: missing, expected shape {}", name, text_of(expected));
+    }
+    if (tensor->shape != expected.dims)
+        return fail(ErrorCode::kBadFile, "{}: shape {}, expected {}", name, shape_text(*tensor), text_of(expected));
+    const DTypeTraits* traits = dtype_traits(tensor->type);
+    if (!traits || !traits->decode)
+        return fail(ErrorCode::kUnsupported, "{}: type {} cannot hold weights", name, dtype_name_of_number(uint32_t(tensor->type)));
+    if (is_vector(spec.slot) && traits->block_size != 1)
+        return fail(ErrorCode::kUnsupported, "{}: type {}, expected F32, F16 or BF16", name, traits->name);
+    auto bytes = dtype_bytes(tensor->type, uint64_t(tensor->n_elements()));
+    if (tensor->shape[0] % traits->block_size || !bytes || *bytes != tensor->data.size())
+        return fail(ErrorCode::kBadFile, "{}: {} bytes do not hold {} of type {}", name, tensor->data.size(), shape_text(*tensor),
+                    traits->name);
+    return {};
+}
+
+std::vector<float> decode_vector(const TensorView& tensor) {
+    std::vector<float> values(static_cast<size_t>(tensor.n_elements()));
+    dtype_traits(tensor.type)->decode(tensor.data.data(), values.data(), tensor.n_elements());
+    return values;
+}
+
+// Calls visit(spec, name, layer) for every tensor of the table: layer -1 for those of the whole model.
+template <typename Visit>
+Status for_each_tensor(const Config& config, const std::vector<TensorSpec>& table, Visit&& visit) {
+    for (const TensorSpec& spec : table)
+        if (!is_layer_spec(spec)) STERNA_CHECK(visit(spec, std::string(spec.gguf_name), int64_t(-1)));
+    for (int64_t layer = 0; layer < config.n_layers; ++layer)
+        for (const TensorSpec& spec : table)
+            if (is_layer_spec(spec)) STERNA_CHECK(visit(spec, layer_name(spec.gguf_name, layer), layer));
+    return {};
+}
+
+Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& weights, LayerWeights* layer, ThreadPool& pool) {
+    auto pack_into = [&](PackedMatrix& into) -> Status {
+        STERNA_TRY(matrix, PackedMatrix::pack(tensor, pool));
+        into = std::move(matrix);
+        return {};
+    };
+    const Slot& slot = spec.slot;
+    if (auto* vector = std::get_if<std::vector<float> Weights::*>(&slot)) {
+        weights.**vector = decode_vector(tensor);
+    } else if (auto* matrix = std::get_if<PackedMatrix Weights::*>(&slot)) {
+        return pack_into(weights.**matrix);
+    } else if (auto* linear = std::get_if<Linear Weights::*>(&slot)) {
+        return pack_into((weights.**linear).weight);
+    } else if (auto* layer_vector = std::get_if<std::vector<float> LayerWeights::*>(&slot)) {
+        layer->**layer_vector = decode_vector(tensor);
+    } else if (auto* layer_linear = std::get_if<Linear LayerWeights::*>(&slot)) {
+        return pack_into((layer->**layer_linear).weight);
+    } else if (auto* bias = std::get_if<BiasSlot>(&slot)) {
+        (layer->*(bias->linear)).bias = decode_vector(tensor);
+    } else if (auto* scale = std::get_if<ScaleSlot>(&slot)) {
+        (layer->*(scale->linear)).scale = decode_vector(tensor)[0];
+    } else if (auto* experts = std::get_if<Experts LayerWeights::*>(&slot)) {
+        auto& matrices = (layer->**experts).matrices;
+        for (int64_t index = 0; index < tensor.shape[2]; ++index) {
+            STERNA_TRY(expert, PackedMatrix::pack(tensor, pool, index));
+            matrices.push_back(std::move(expert));
+        }
+    }
+    return {};
+}
+
+// A factor divides a frequency: anything but a positive number would make every angle meaningless.
+Status check_factors(std::string_view name, const std::vector<float>& factors) {
+    for (size_t i = 0; i < factors.size(); ++i)
+        if (!(factors[i] > 0.0f) || !std::isfinite(factors[i]))
+            return fail(ErrorCode::kBadFile, "{}: value {} at {}, expected positive numbers", name, factors[i], i);
+    return {};
+}
+
+int64_t linear_bytes(const Linear& linear) { return linear.weight.bytes() + int64_t(linear.bias.size() * sizeof(float)); }
+
+}  // namespace
+
+int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) {
+    if (!name.empty() && name[0] >= '0' && name[0] <= '9') {
+        int64_t value = 0;
+        for (char digit : name) {
+            if (digit < '0' || digit > '9' || value > (int64_t(1) << 40)) return -1;
+            value = value * 10 + (digit - '0');
+        }
+        return value;
+    }
+    if (name == "width") return config.width;
+    if (name == "vocab") return config.vocab_size;
+    if (name == "context") return config.context_length;
+    if (name == "token_types") return config.n_token_types;
+    if (name == "rope_pairs") return config.rope.n_dims / 2;
+    if (name == "experts") return config.n_experts;
+    if (name == "expert_ffn") return config.expert_ffn_width;
+    if (layer < 0) return -1;
+    if (name == "q_width") return config.q_width(layer);
+    if (name == "k_width") return config.k_width(layer);
+    if (name == "v_width") return config.v_width(layer);
+    if (name == "o_width") return config.o_width(layer);
+    if (name == "qkv_width") return config.q_width(layer) + config.k_width(layer) + config.v_width(layer);
+    if (name == "head_dim_k") return config.dim_k(layer);
+    if (name == "ffn") return config.ffn_width[size_t(layer)];
+    if (name == "2ffn") return 2 * config.ffn_width[size_t(layer)];
+    return -1;
+}
+
+std::string layer_name(std::string_view pattern, int64_t layer) {
+    size_t at = pattern.find("{}");
+    if (at == std::string_view::npos) return std::string(pattern);
+    std::string name(pattern.substr(0, at));
+    name += std::to_string(layer);
+    name += pattern.substr(at + 2);
+    return name;
+}
+
+Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, const ModelLimits& limits) {
+    const TensorView* embedding = tensors.find_tensor("token_embd.weight");
+    if (!embedding) return fail(ErrorCode::kBadFile, "token_embd.weight: missing, expected shape [{}, vocabulary]", config.width);
+    if (embedding->shape[1] < 1 || embedding->shape[1] > limits.max_vocab)
+        return fail(ErrorCode::kLimit, "token_embd.weight: {} rows, expected 1 to {}", embedding->shape[1], limits.max_vocab);
+    config.vocab_size = embedding->shape[1];
+    return for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) {
+        return check_tensor(spec, name, tensors.find_tensor(name), resolve_shape(spec.shape, config, layer));
+    });
+}
+
+Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, ThreadPool& pool,
+                             const std::atomic<bool>* cancel) {
+    Weights weights;
+    weights.layers.resize(size_t(config.n_layers));
+    Status loaded = for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
+        if (cancel && cancel->load(std::memory_order_relaxed)) return fail(ErrorCode::kCancelled, "loading: cancelled");
+        const TensorView* tensor = tensors.find_tensor(name);
+        if (!tensor) return {};
+        STERNA_CHECK(load_tensor(spec, *tensor, weights, layer < 0 ? nullptr : &weights.layers[size_t(layer)], pool));
+        tensors.release(*tensor);
+        return {};
+    });
+    if (!loaded) return std::unexpected(std::move(loaded).error());
+    STERNA_CHECK(check_factors("rope_freqs.weight", weights.rope_factors));
+    STERNA_CHECK(check_factors("rope_factors_long.weight", weights.rope_factors_long));
+    STERNA_CHECK(check_factors("rope_factors_short.weight", weights.rope_factors_short));
+    weights.rope = rope_frequencies(config, weights);
+    return weights;
+}
+
+int64_t packed_bytes(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors) {
+    int64_t total = 0;
+    (void)for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t) -> Status {
+        const TensorView* tensor = tensors.find_tensor(name);
+        if (!tensor) return {};
+        if (is_vector(spec.slot)) {
+            total += tensor->n_elements() * int64_t(sizeof(float));
+        } else {
+            int64_t rows = (tensor->shape[1] + kernels::kPanelRows - 1) / kernels::kPanelRows * kernels::kPanelRows;
+            total += int64_t(*dtype_bytes(tensor->type, uint64_t(tensor->shape[0]))) * rows * tensor->shape[2];
+        }
+        return {};
+    });
+    return total;
+}
+
+int64_t weight_bytes(const Weights& weights) {
+    int64_t total = weights.token_embedding.bytes() + linear_bytes(weights.output);
+    total += int64_t((weights.position_embedding.size() + weights.token_type_embedding.size()) * sizeof(float));
+    for (const LayerWeights& layer : weights.layers) {
+        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down,
+                                     &layer.gate_up, &layer.router})
+            total += linear_bytes(*linear);
+        for (const Experts* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts})
+            for (const PackedMatrix& matrix : experts->matrices) total += matrix.bytes();
+    }
+    return total;
+}
+
+}  // namespace sterna
