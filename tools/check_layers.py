@@ -5,7 +5,7 @@
 
 A folder includes its own headers, those of lower layers, and those siblings of its layer that layers.txt lists. A line
 "N folder : ..." gives a folder of src/ its layer; "N apps/NAME : ..." does the same for a program. The lines
-"folder only: HEADER..." name all system headers a folder may use.
+"folder only: HEADER..." name all system headers that a folder, or one file of it, may use.
 """
 import argparse
 import re
@@ -51,7 +51,8 @@ def check(root):
                 continue
             for kind, header in INCLUDE.findall(file.read_text()):
                 if kind == "<":
-                    if own in system and header not in system[own]:
+                    allowed = system.get(f"{own}/{file.name}", system.get(own))
+                    if allowed is not None and header not in allowed:
                         problems.append(f"{where}: <{header}> is not among the system headers of {own}")
                     continue
                 if header.startswith("sterna/") and (root / "include" / header).is_file():

@@ -28,13 +28,14 @@ class Tree(unittest.TestCase):
 
 
 class Layers(Tree):
-    RULES = "0 base\n1 simd\n1 kernels : simd\n6 api\n7 apps/tool\nkernels only: stdint.h\n"
+    RULES = "0 base\n1 simd\n1 kernels : simd\n6 api\n7 apps/tool\nkernels only: stdint.h\nkernels/s.cpp only: stdlib.h\n"
     GOOD = {
         "layers.txt": RULES,
         "include/sterna/sterna.h": "",
         "src/base/a.h": "#include <vector>\n",
         "src/simd/v.h": "",
         "src/kernels/k.cpp": '#include <stdint.h>\n#include "simd/v.h"\n#include "base/a.h"\n',
+        "src/kernels/s.cpp": "#include <stdlib.h>\n",
         "src/api/c.cpp": '#include "sterna/sterna.h"\n',
         "apps/tool/main.cpp": '#include "local.h"\n#include "base/a.h"\n',
         "apps/tool/local.h": "",
@@ -42,13 +43,14 @@ class Layers(Tree):
 
     def test_a_tree_that_keeps_the_rules(self):
         self.write(self.GOOD)
-        self.assertEqual(run("check_layers.py", "--root", self.root), (0, "6 files, 0 breaches\n"))
+        self.assertEqual(run("check_layers.py", "--root", self.root), (0, "7 files, 0 breaches\n"))
 
     def test_breaches(self):
         for name, line, said in [
             ("src/base/b.h", '#include "kernels/k.h"', "of layer 1, base of layer 0"),
             ("src/simd/b.h", '#  include "kernels/k.h"', "of layer 1, simd of layer 1"),
             ("src/kernels/b.h", "#include <vector>", "<vector> is not among"),
+            ("src/kernels/c.h", "#include <stdlib.h>", "<stdlib.h> is not among"),
             ("src/base/c.h", '#include "sterna/sterna.h"', "is the API"),
             ("src/stray/a.h", "", "not in layers.txt"),
             ("src/base/d.h", '#include "elsewhere/x.h"', "not in src/"),
