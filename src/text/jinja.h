@@ -20,6 +20,9 @@ struct JinjaLimits {
     size_t max_steps = 5'000'000;       // evaluated expressions and statements, about 50 ns each
     size_t max_depth = 200;             // nesting of expressions, blocks, macro calls
     size_t max_output_bytes = 1u << 24;
+    size_t max_string_bytes = 1u << 24;  // of one value, so that doubling a string ends early
+    size_t max_live_bytes = 1u << 28;    // of all values that exist at one time
+    size_t max_items = 100'000;          // of one range(); Jinja's own sandbox has the same bound
 };
 
 class JinjaTemplate {
