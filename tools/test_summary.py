@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Counts what ctest and the fuzzers ran, from their logs, and names every skipped test with its reason.
 
-    test_summary.py [--failed-parts N] LastTest.log... fuzz.log...
+    test_summary.py [--failed-parts N] LastTest.log... witness.log fuzz.log...
 
 A GoogleTest program counts by its cases, any other test as one. The last line reads "N passed, N failed, N skipped";
 the exit status is 1 when anything failed or a log is missing.
@@ -50,6 +50,10 @@ def main():
         text = log.read_text(errors="replace")
         if log.name == "LastTest.log":
             counts = count_ctest(text, log.parts[-4], skipped)
+        elif log.name == "witness.log":
+            verdicts = re.findall(r"(\d+) passed, (\d+) failed, (\d+) skipped", text)
+            sums = [sum(map(int, column)) for column in zip(*verdicts)] or [0, 1, 0]
+            counts = Counter(dict(zip(("passed", "failed", "skipped"), sums)))
         else:
             good = "stat::number_of_executed_units" in text and "ERROR: " not in text and "SUMMARY: " not in text
             counts = Counter(passed=int(good), failed=int(not good), skipped=0)
