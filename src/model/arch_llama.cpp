@@ -54,10 +54,10 @@ Status forward(ForwardContext& c) {
         STERNA_CHECK(c.check_cancelled());
         const LayerWeights& w = c.weights.layers[size_t(layer)];
         norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer);
+        attention(c, layer, b.h);
         add_to_stream(c);
         norm(c, b.x, w.ffn_norm, b.h);
-        c.config.n_experts > 0 ? moe(c, layer) : gated_ffn(c, layer);
+        c.config.n_experts > 0 ? moe(c, layer, b.h) : gated_ffn(c, layer, b.h);
         add_to_stream(c);
     }
     logits(c);

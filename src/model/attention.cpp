@@ -28,9 +28,9 @@ void keep_wanted_rows(ForwardContext& c) {
 
 }  // namespace
 
-void project_qkv(ForwardContext& c, int64_t layer) {
+void project_qkv(ForwardContext& c, int64_t layer, const float* from) {
     const LayerWeights& w = c.weights.layers[size_t(layer)];
-    Input input{c.buffers.h, c.n_rows, c.config.width};
+    Input input{from, c.n_rows, c.config.width};
     int64_t stride = qkv_stride(c.config, layer);
     float* out = c.buffers.qkv;
     auto& jobs = c.buffers.jobs;

@@ -69,11 +69,11 @@ void add_to_stream(ForwardContext& c) {
     });
 }
 
-void gated_ffn(ForwardContext& c, int64_t layer) {
+void gated_ffn(ForwardContext& c, int64_t layer, const float* from) {
     const LayerWeights& w = c.weights.layers[size_t(layer)];
     auto& b = c.buffers;
     int64_t ffn = c.config.ffn_width[size_t(layer)];
-    Input input{b.h, c.n_rows, c.config.width};
+    Input input{from, c.n_rows, c.config.width};
     bool fused = !w.gate_up.weight.empty();
     bool halves_meet_in_panel = fused && ffn % kernels::kPanelRows != 0;
 
@@ -96,11 +96,11 @@ void gated_ffn(ForwardContext& c, int64_t layer) {
     linear(c, w.down, {b.act, c.n_rows, ffn}, b.y);
 }
 
-void plain_ffn(ForwardContext& c, int64_t layer) {
+void plain_ffn(ForwardContext& c, int64_t layer, const float* from) {
     const LayerWeights& w = c.weights.layers[size_t(layer)];
     auto& b = c.buffers;
     int64_t ffn = c.config.ffn_width[size_t(layer)];
-    Input input{b.h, c.n_rows, c.config.width};
+    Input input{from, c.n_rows, c.config.width};
     MatmulJob job = matmul_job(w.up, input, b.ffn, ffn);
     job.act = b.act;
     job.act_stride = ffn;

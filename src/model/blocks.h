@@ -57,8 +57,8 @@ void norm_rows(ForwardContext& c, const float* from, const std::vector<float>& w
 // x = x + y * residual_scale
 void add_to_stream(ForwardContext& c);
 
-// qkv = projections of h, in one run; then per head norms where the weights have them, RoPE, and K and V into the cache.
-void project_qkv(ForwardContext& c, int64_t layer);
+// qkv = projections of `from`, in one run; then per head norms where the weights have them, RoPE, and K and V into the cache.
+void project_qkv(ForwardContext& c, int64_t layer, const float* from);
 void rotate_and_store(ForwardContext& c, int64_t layer);
 
 // attn = attention of each row over what its token may see. At the last layer rows that want no output leave the stream.
@@ -67,22 +67,22 @@ void attend(ForwardContext& c, int64_t layer);
 // y = attn W_o, with attn_sub_norm before it where the weights have one
 void project_attention(ForwardContext& c, int64_t layer);
 
-// The whole attention sublayer: h -> y.
-inline void attention(ForwardContext& c, int64_t layer) {
-    project_qkv(c, layer);
+// The whole attention sublayer: from -> y.
+inline void attention(ForwardContext& c, int64_t layer, const float* from) {
+    project_qkv(c, layer, from);
     rotate_and_store(c, layer);
     attend(c, layer);
     project_attention(c, layer);
 }
 
-// y = W_down (f(W_gate h) * W_up h), with ffn_sub_norm before W_down where the weights have one; gate_up may be one matrix
-void gated_ffn(ForwardContext& c, int64_t layer);
+// y = W_down (f(W_gate from) * W_up from), with ffn_sub_norm before W_down where the weights have one; gate_up may be one matrix
+void gated_ffn(ForwardContext& c, int64_t layer, const float* from);
 
-// y = W_down f(W_up h)
-void plain_ffn(ForwardContext& c, int64_t layer);
+// y = W_down f(W_up from)
+void plain_ffn(ForwardContext& c, int64_t layer, const float* from);
 
 // y = sum over the chosen experts of weight * gated feed-forward of the expert
-void moe(ForwardContext& c, int64_t layer);
+void moe(ForwardContext& c, int64_t layer, const float* from);
 
 // Output: norm, output matrix (or the tied embedding), scale, soft cap.
 void logits(ForwardContext& c);

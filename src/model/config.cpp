@@ -105,7 +105,7 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
     rope.style = style;
     rope.n_dims = integer("rope.dimension_count", 2, config.head_dim_k, config.head_dim_k);
     if (rope.n_dims % 2) reject(fmt::format("{}: {}, expected an even number", key("rope.dimension_count"), rope.n_dims));
-    rope.theta = number("rope.freq_base", 1.0, 1e12, 10000.0);
+    rope.theta = number("rope.freq_base", 1.001, 1e12, 10000.0);
     rope.original_context = integer("rope.scaling.original_context_length", 1, limits_.max_context, config.context_length);
     std::string_view scaling = text("rope.scaling.type");
     if (scaling == "linear") {
@@ -118,8 +118,8 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
         reject(fmt::format("{}: \"{}\", expected none, linear, yarn or longrope", key("rope.scaling.type"), scaling.substr(0, 64)));
     }
     // Files made before 2023-10 call the linear factor scale_linear and name no type.
-    double old_factor = number("rope.scale_linear", 1e-6, 1e6, 1.0);
-    rope.factor = number("rope.scaling.factor", 1e-6, 1e6, old_factor);
+    double old_factor = number("rope.scale_linear", 1e-3, 1e6, 1.0);
+    rope.factor = number("rope.scaling.factor", 1e-3, 1e6, old_factor);
     if (scaling.empty() && rope.factor != 1.0) rope.scaling = RopeScaling::kLinear;
     rope.attention_factor = number("rope.scaling.attn_factor", 1e-3, 1e3, 1.0);
     rope.beta_fast = number("rope.scaling.yarn_beta_fast", 1e-3, 1e6, 32.0);

@@ -74,7 +74,7 @@ struct Config {
     float expert_weights_scale = 1.0f;
     bool causal = true;
     Pooling pooling = Pooling::kNone;
-    int64_t n_token_types = 0;  // bert
+    int64_t n_token_types = 0;  // of those in the file, the first ones that are used (bert: 1)
 
     int64_t dim_k(int64_t layer) const { return layer_head_dim_k.empty() ? head_dim_k : layer_head_dim_k[size_t(layer)]; }
     int64_t dim_v(int64_t layer) const { return layer_head_dim_v.empty() ? head_dim_v : layer_head_dim_v[size_t(layer)]; }

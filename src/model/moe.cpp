@@ -29,10 +29,10 @@ void choose(const Config& config, const float* probability, int32_t* expert, flo
     }
 }
 
-void route(ForwardContext& c, const Linear& router) {
+void route(ForwardContext& c, const Linear& router, const float* from) {
     auto& b = c.buffers;
     int64_t n_experts = c.config.n_experts, k = c.config.n_experts_used;
-    linear(c, router, {b.h, c.n_rows, c.config.width}, b.router);
+    linear(c, router, {from, c.n_rows, c.config.width}, b.router);
     for_rows(c, c.n_rows, n_experts * k, [&](int64_t row, int) {
         float* scores = b.router + row * n_experts;
         c.kernels.softmax(scores, n_experts, scores);
@@ -41,7 +41,7 @@ void route(ForwardContext& c, const Linear& router) {
 }
 
 // slot[choice]: rows of one expert stand together, in order of tokens. Fills expert_in.
-void sort_by_expert(ForwardContext& c) {
+void sort_by_expert(ForwardContext& c, const float* from) {
     auto& b = c.buffers;
     int64_t n_experts = c.config.n_experts, k = c.config.n_experts_used, width = c.config.width, n = c.n_rows * k;
     std::memset(b.expert_begin, 0, size_t(n_experts + 1) * sizeof(int64_t));
@@ -51,7 +51,7 @@ void sort_by_expert(ForwardContext& c) {
     for (int64_t e = n_experts; e > 0; --e) b.expert_begin[e] = b.expert_begin[e - 1];
     b.expert_begin[0] = 0;
     for_rows(c, n, width, [&](int64_t i, int) {
-        std::memcpy(b.expert_in + b.slot[i] * width, b.h + i / k * width, size_t(width) * sizeof(float));
+        std::memcpy(b.expert_in + b.slot[i] * width, from + i / k * width, size_t(width) * sizeof(float));
     });
 }
 
@@ -96,13 +96,13 @@ void run_experts(ForwardContext& c, const LayerWeights& w) {
 
 }  // namespace
 
-void moe(ForwardContext& c, int64_t layer) {
+void moe(ForwardContext& c, int64_t layer, const float* from) {
     if (c.n_rows == 0) return;
     const LayerWeights& w = c.weights.layers[size_t(layer)];
     auto& b = c.buffers;
     int64_t k = c.config.n_experts_used, width = c.config.width;
-    route(c, w.router);
-    sort_by_expert(c);
+    route(c, w.router, from);
+    sort_by_expert(c, from);
     run_experts(c, w);
     for_rows(c, c.n_rows, width * k, [&](int64_t row, int) {
         float* y = b.y + row * width;

@@ -34,7 +34,7 @@ Shape resolve_shape(std::string_view text, const Config& config, int64_t layer) 
     while (!text.empty() && shape.n_dims < kMaxDims) {
         size_t comma = text.find(',');
         int64_t value = resolve_dim(trim(text.substr(0, comma)), config, layer);
-        if (value < 0) shape.known = false;
+        if (value == kUnknownDim) shape.known = false;
         shape.dims[size_t(shape.n_dims++)] = value;
         text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
     }
@@ -45,7 +45,7 @@ std::string text_of(const Shape& shape) {
     std::string text = "[";
     for (int i = 0; i < shape.n_dims; ++i) {
         if (i) text += ", ";
-        text += std::to_string(shape.dims[size_t(i)]);
+        text += shape.dims[size_t(i)] == kAnyDim ? "any" : std::to_string(shape.dims[size_t(i)]);
     }
     return text + "]";
 }
@@ -56,7 +56,10 @@ Status check_tensor(const TensorSpec& spec, const std::string& name, const Tenso
         if (!spec.required) return {};
         return fail(ErrorCode::kBadFile, "{}: missing, expected shape {}", name, text_of(expected));
     }
-    if (tensor->shape != expected.dims)
+    bool fits = true;
+    for (size_t i = 0; i < expected.dims.size(); ++i)
+        fits = fits && (tensor->shape[i] == expected.dims[i] || (expected.dims[i] == kAnyDim && tensor->shape[i] > 0));
+    if (!fits)
         return fail(ErrorCode::kBadFile, "{}: shape {}, expected {}", name, shape_text(*tensor), text_of(expected));
     const DTypeTraits* traits = dtype_traits(tensor->type);
     if (!traits || !traits->decode)
@@ -121,8 +124,8 @@ Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& we
 // A factor divides a frequency: anything but a positive number would make every angle meaningless.
 Status check_factors(std::string_view name, const std::vector<float>& factors) {
     for (size_t i = 0; i < factors.size(); ++i)
-        if (!(factors[i] > 0.0f) || !std::isfinite(factors[i]))
-            return fail(ErrorCode::kBadFile, "{}: value {} at {}, expected positive numbers", name, factors[i], i);
+        if (!(factors[i] >= 1e-3f && factors[i] <= 1e6f))
+            return fail(ErrorCode::kBadFile, "{}: value {} at {}, expected 0.001 to 1000000", name, factors[i], i);
     return {};
 }
 
@@ -134,7 +137,7 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (!name.empty() && name[0] >= '0' && name[0] <= '9') {
         int64_t value = 0;
         for (char digit : name) {
-            if (digit < '0' || digit > '9' || value > (int64_t(1) << 40)) return -1;
+            if (digit < '0' || digit > '9' || value > (int64_t(1) << 40)) return kUnknownDim;
             value = value * 10 + (digit - '0');
         }
         return value;
@@ -142,11 +145,11 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "width") return config.width;
     if (name == "vocab") return config.vocab_size;
     if (name == "context") return config.context_length;
-    if (name == "token_types") return config.n_token_types;
+    if (name == "any") return kAnyDim;
     if (name == "rope_pairs") return config.rope.n_dims / 2;
     if (name == "experts") return config.n_experts;
     if (name == "expert_ffn") return config.expert_ffn_width;
-    if (layer < 0) return -1;
+    if (layer < 0) return kUnknownDim;
     if (name == "q_width") return config.q_width(layer);
     if (name == "k_width") return config.k_width(layer);
     if (name == "v_width") return config.v_width(layer);
@@ -155,7 +158,7 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "head_dim_k") return config.dim_k(layer);
     if (name == "ffn") return config.ffn_width[size_t(layer)];
     if (name == "2ffn") return 2 * config.ffn_width[size_t(layer)];
-    return -1;
+    return kUnknownDim;
 }
 
 std::string layer_name(std::string_view pattern, int64_t layer) {

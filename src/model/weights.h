@@ -88,7 +88,9 @@ struct TensorSpec {
 
 constexpr bool kOptional = false;
 
-// The value of one name (or number) of a shape at a layer. Returns: -1 for an unknown name.
+// The value of one name (or number) of a shape at a layer, or one of these.
+constexpr int64_t kUnknownDim = -1;
+constexpr int64_t kAnyDim = -2;  // "any": at least 1
 int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer);
 
 // "blk.{}.x" and 3 -> "blk.3.x"; the first {} only.

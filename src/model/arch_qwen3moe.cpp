@@ -1,0 +1,64 @@
+// Qwen3 mixture of experts (30B-A3B, 235B-A22B, Coder): "qwen3moe" files.
+//
+//   x = embedding
+//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          rope over halves, GQA, head size of its own
+//               x += W_o attention(q, k, W_v h)
+//               h = rms_norm(x);  p = softmax(W_router h);  x += sum over the best k of p_e / sum(p) * expert_e(h)
+//   logits = W_out rms_norm(x)                                                           W_out may be the embedding
+#include "model/blocks.h"
+#include "model/tables.h"
+
+namespace sterna {
+
+namespace {
+
+Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, std::string_view architecture) {
+    ConfigReader reader(metadata, limits, architecture);
+    Config config = reader.common(RopeStyle::kHalf);
+    if (config.n_experts == 0) reader.reject("qwen3moe.expert_count: missing or 0");
+    return reader.finish(std::move(config));
+}
+
+constexpr TensorSpec kExperts[] = {
+    {&LayerWeights::router, "blk.{}.ffn_gate_inp.weight", "model.layers.{}.mlp.gate.weight", "width, experts"},
+    {&LayerWeights::gate_experts, "blk.{}.ffn_gate_exps.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
+     "width, expert_ffn, experts", true, Change::kStack},
+    {&LayerWeights::up_experts, "blk.{}.ffn_up_exps.weight", "model.layers.{}.mlp.experts.{}.up_proj.weight",
+     "width, expert_ffn, experts", true, Change::kStack},
+    {&LayerWeights::down_experts, "blk.{}.ffn_down_exps.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight",
+     "expert_ffn, width, experts", true, Change::kStack},
+};
+
+std::vector<TensorSpec> tensors(const Config&) {
+    std::vector<TensorSpec> table;
+    tables::append(table, tables::kStem);
+    tables::append(table, tables::kPreNorms);
+    tables::append(table, tables::kAttention);
+    tables::append(table, tables::kHeadNorms);
+    tables::append(table, kExperts);
+    return table;
+}
+
+Status forward(ForwardContext& c) {
+    auto& b = c.buffers;
+    embed(c);
+    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
+        STERNA_CHECK(c.check_cancelled());
+        const LayerWeights& w = c.weights.layers[size_t(layer)];
+        norm(c, b.x, w.attn_norm, b.h);
+        attention(c, layer, b.h);
+        add_to_stream(c);
+        norm(c, b.x, w.ffn_norm, b.h);
+        moe(c, layer, b.h);
+        add_to_stream(c);
+    }
+    logits(c);
+    return {};
+}
+
+}  // namespace
+
+extern const Architecture kArch_qwen3moe;
+constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, forward};
+
+}  // namespace sterna

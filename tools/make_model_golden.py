@@ -1,0 +1,431 @@
+#!/usr/bin/env python3
+"""Makes tests/golden/models/*.gguf: for each architecture a tiny model with random weights, and what transformers computes with it.
+
+Each file is an F32 GGUF written by gguf-py in the conventions of llama.cpp's converter, with the reference beside the weights:
+  golden.tokens        i32 [n]         the prompt
+  golden.logits        f32 [vocab, n]  logits of every position (embedding models: hidden states [width, n]), eager float32 on CPU
+  golden.short_logits  f32 [vocab, m]  phi3 only: the first m tokens, few enough for longrope's short factors
+Sizes are small but odd on purpose: grouped heads, head size unlike width / heads, windows shorter than the prompt, scaled RoPE, biases.
+
+Run:  python tools/make_model_golden.py [names...]      needs torch, transformers 5, gguf (versions are stored in each file)
+"""
+import math
+import pathlib
+import sys
+
+import gguf
+import numpy as np
+import torch
+import transformers as tf
+
+SEED = 20261122
+OUT = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "models"
+N_TOKENS = 24
+
+
+def randomize(model, seed):
+    """Every parameter gets a value that matters: matrices keep the size of what they multiply, norms and biases are not trivial."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            r = torch.randn(p.shape, generator=generator)
+            if "embed" in name and p.dim() == 2:
+                p.copy_(r)
+            elif p.dim() == 1 and name.endswith("weight"):
+                p.copy_(1 + 0.2 * r)
+            elif p.dim() == 1:
+                p.copy_(0.3 * r)
+            else:
+                p.copy_(r * 1.2 / math.sqrt(p.shape[-1]))
+
+
+def numpy_of(tensor):
+    return np.ascontiguousarray(tensor.detach().to(torch.float32).numpy())
+
+
+def interleave(w, n_heads):
+    """Rows of each head from half-split to adjacent pairs, as the converter does for Llama."""
+    rows = w.shape[0]
+    return np.ascontiguousarray(
+        w.reshape(n_heads, 2, rows // n_heads // 2, *w.shape[1:]).swapaxes(1, 2).reshape(w.shape))
+
+
+class File:
+    def __init__(self, name, arch, config):
+        self.path = OUT / f"{name}.gguf"
+        self.arch = arch
+        self.w = gguf.GGUFWriter(str(self.path), arch)
+        self.w.add_name(f"{name}, random weights")
+        self.w.add_string("golden.made_by", f"seed {SEED}, torch {torch.__version__.split('+')[0]}, "
+                                            f"transformers {tf.__version__}, gguf {gguf_version()}")
+        if config is None:
+            return
+        self.u32("block_count", config.num_hidden_layers)
+        self.u32("context_length", config.max_position_embeddings)
+        self.u32("embedding_length", config.hidden_size)
+        self.u32("attention.head_count", config.num_attention_heads)
+        kv = getattr(config, "num_key_value_heads", None)
+        if kv is not None:
+            self.u32("attention.head_count_kv", kv)
+        self.u32("feed_forward_length", config.intermediate_size)
+        if hasattr(config, "rms_norm_eps"):
+            self.f32("attention.layer_norm_rms_epsilon", config.rms_norm_eps)
+
+    def u32(self, key, value):
+        self.w.add_uint32(f"{self.arch}.{key}", int(value))
+
+    def f32(self, key, value):
+        self.w.add_float32(f"{self.arch}.{key}", float(value))
+
+    def text(self, key, value):
+        self.w.add_string(f"{self.arch}.{key}", value)
+
+    def tensor(self, name, value):
+        if isinstance(value, torch.Tensor):
+            value = numpy_of(value)
+        self.w.add_tensor(name, np.ascontiguousarray(value))
+
+    def finish(self, tokens, logits, short_logits=None):
+        self.tensor("golden.tokens", np.array(tokens, dtype=np.int32))
+        self.tensor("golden.logits", logits)
+        if short_logits is not None:
+            self.tensor("golden.short_logits", short_logits)
+        self.w.write_header_to_file()
+        self.w.write_kv_data_to_file()
+        self.w.write_tensors_to_file()
+        self.w.close()
+        print(f"{self.path.name}: {self.path.stat().st_size} bytes, max |logit| {np.abs(logits).max():.3f}")
+
+
+def gguf_version():
+    from importlib.metadata import version
+    return version("gguf")
+
+
+def prompt(vocab, n=N_TOKENS):
+    rng = np.random.default_rng(SEED)
+    tokens = rng.integers(0, vocab, n)
+    tokens[n // 2:n // 2 + 4] = tokens[2:6]  # repeats, so that attention has something to find
+    return [int(t) for t in tokens]
+
+
+def run(model, tokens):
+    model.eval()
+    with torch.no_grad():
+        out = model(torch.tensor([tokens]))
+    return numpy_of((out.logits if hasattr(out, "logits") else out.last_hidden_state)[0])
+
+
+def build(cls, config, seed_offset):
+    config._attn_implementation = "eager"
+    torch.manual_seed(SEED + seed_offset)
+    model = cls(config).to(torch.float32)
+    randomize(model, SEED + seed_offset)
+    if getattr(config, "tie_word_embeddings", False):
+        model.tie_weights()
+    return model
+
+
+def common_tensors(f, sd, config, qk=lambda w, n: w):
+    """Tensors of the Llama pattern, with gate, up and down as they are named in most checkpoints."""
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("output_norm.weight", sd["model.norm.weight"])
+    if not config.tie_word_embeddings:
+        f.tensor("output.weight", sd["lm_head.weight"])
+    kv = getattr(config, "num_key_value_heads", config.num_attention_heads)
+    for i in range(config.num_hidden_layers):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "attn_norm.weight", sd[p + "input_layernorm.weight"])
+        f.tensor(b + "ffn_norm.weight", sd[p + "post_attention_layernorm.weight"])
+        for part, heads in (("q", config.num_attention_heads), ("k", kv), ("v", 0)):
+            for kind in ("weight", "bias"):
+                key = f"{p}self_attn.{part}_proj.{kind}"
+                if key in sd:
+                    value = numpy_of(sd[key])
+                    f.tensor(f"{b}attn_{part}.{kind}", qk(value, heads) if heads else value)
+        f.tensor(b + "attn_output.weight", sd[p + "self_attn.o_proj.weight"])
+        for ours, theirs in (("gate", "gate"), ("up", "up"), ("down", "down")):
+            key = f"{p}mlp.{theirs}_proj.weight"
+            if key in sd:
+                f.tensor(f"{b}ffn_{ours}.weight", sd[key])
+        for ours, theirs in (("q", "q"), ("k", "k")):
+            key = f"{p}self_attn.{theirs}_norm.weight"
+            if key in sd:
+                f.tensor(f"{b}attn_{ours}_norm.weight", sd[key])
+
+
+def expert_tensors(f, sd, config, prefix, width):
+    for i in range(config.num_hidden_layers):
+        p, b = f"model.layers.{i}.{prefix}.", f"blk.{i}."
+        f.tensor(b + "ffn_gate_inp.weight", sd[p + "gate.weight"])
+        both = numpy_of(sd[p + "experts.gate_up_proj"])
+        f.tensor(b + "ffn_gate_exps.weight", both[:, :width])
+        f.tensor(b + "ffn_up_exps.weight", both[:, width:])
+        f.tensor(b + "ffn_down_exps.weight", sd[p + "experts.down_proj"])
+
+
+def llama():
+    rope = dict(rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                original_max_position_embeddings=64)
+    c = tf.LlamaConfig(hidden_size=48, intermediate_size=48, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+                       vocab_size=72, max_position_embeddings=256, rope_parameters=rope, tie_word_embeddings=False,
+                       rms_norm_eps=1e-5)
+    m = build(tf.LlamaForCausalLM, c, 1)
+    f = File("llama", "llama", c)
+    f.u32("rope.dimension_count", 8)
+    f.f32("rope.freq_base", 10000.0)
+    common_tensors(f, m.state_dict(), c, interleave)
+    base = 1.0 / 10000.0 ** (np.arange(0, 8, 2) / 8)
+    factors = []
+    for frequency in base:
+        wavelength = 2 * math.pi / frequency
+        if wavelength < 64 / 4.0:
+            factors.append(1.0)
+        elif wavelength > 64 / 1.0:
+            factors.append(8.0)
+        else:
+            smooth = (64 / wavelength - 1.0) / (4.0 - 1.0)
+            factors.append(1.0 / ((1 - smooth) / 8.0 + smooth))
+    f.tensor("rope_freqs.weight", np.array(factors, dtype=np.float32))
+    return m, f, c
+
+
+def mixtral():
+    c = tf.MixtralConfig(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                         head_dim=16, vocab_size=80, max_position_embeddings=128, num_local_experts=4, num_experts_per_tok=2,
+                         sliding_window=7, tie_word_embeddings=True, rope_parameters=dict(rope_type="default", rope_theta=1e6))
+    m = build(tf.MixtralForCausalLM, c, 2)
+    f = File("llama-mixtral", "llama", c)
+    f.u32("rope.dimension_count", 16)
+    f.f32("rope.freq_base", 1e6)
+    f.u32("attention.key_length", 16)
+    f.u32("attention.value_length", 16)
+    f.u32("attention.sliding_window", 7)
+    f.u32("expert_count", 4)
+    f.u32("expert_used_count", 2)
+    common_tensors(f, m.state_dict(), c, interleave)
+    expert_tensors(f, m.state_dict(), c, "mlp", 24)
+    return m, f, c
+
+
+def qwen():
+    # The first Qwen is Qwen2 with as many KV heads as heads, its matrices fused and its feed-forward length counted twice.
+    c = tf.Qwen2Config(hidden_size=32, intermediate_size=40, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=4,
+                       vocab_size=96, max_position_embeddings=128, tie_word_embeddings=False, rms_norm_eps=1e-6,
+                       rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    m = build(tf.Qwen2ForCausalLM, c, 3)
+    f = File("qwen", "qwen", None)
+    for key, value in (("block_count", 3), ("context_length", 128), ("embedding_length", 32), ("feed_forward_length", 80),
+                       ("attention.head_count", 4), ("rope.dimension_count", 8)):
+        f.u32(key, value)
+    f.f32("rope.freq_base", 10000.0)
+    f.f32("attention.layer_norm_rms_epsilon", 1e-6)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("output_norm.weight", sd["model.norm.weight"])
+    f.tensor("output.weight", sd["lm_head.weight"])
+    for i in range(3):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "attn_norm.weight", sd[p + "input_layernorm.weight"])
+        f.tensor(b + "ffn_norm.weight", sd[p + "post_attention_layernorm.weight"])
+        for kind in ("weight", "bias"):
+            f.tensor(f"{b}attn_qkv.{kind}", torch.cat([sd[f"{p}self_attn.{x}_proj.{kind}"] for x in "qkv"]))
+        f.tensor(b + "attn_output.weight", sd[p + "self_attn.o_proj.weight"])
+        for x in ("gate", "up", "down"):
+            f.tensor(f"{b}ffn_{x}.weight", sd[f"{p}mlp.{x}_proj.weight"])
+    return m, f, c
+
+
+def qwen2():
+    rope = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16)
+    c = tf.Qwen2Config(hidden_size=48, intermediate_size=56, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1,
+                       vocab_size=96, max_position_embeddings=64, tie_word_embeddings=True, rms_norm_eps=1e-6, rope_parameters=rope)
+    m = build(tf.Qwen2ForCausalLM, c, 4)
+    f = File("qwen2", "qwen2", c)
+    f.f32("rope.freq_base", 10000.0)
+    f.text("rope.scaling.type", "yarn")
+    f.f32("rope.scaling.factor", 4.0)
+    f.u32("rope.scaling.original_context_length", 16)
+    common_tensors(f, m.state_dict(), c)
+    return m, f, c
+
+
+def qwen3():
+    rope = dict(rope_type="linear", rope_theta=1e6, factor=2.0)
+    c = tf.Qwen3Config(hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                       head_dim=16, vocab_size=96, max_position_embeddings=128, tie_word_embeddings=True, rms_norm_eps=1e-6,
+                       rope_parameters=rope)
+    m = build(tf.Qwen3ForCausalLM, c, 5)
+    f = File("qwen3", "qwen3", c)
+    f.u32("attention.key_length", 16)
+    f.u32("attention.value_length", 16)
+    f.f32("rope.freq_base", 1e6)
+    f.text("rope.scaling.type", "linear")
+    f.f32("rope.scaling.factor", 2.0)
+    common_tensors(f, m.state_dict(), c)
+    return m, f, c
+
+
+def qwen3moe():
+    c = tf.Qwen3MoeConfig(hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=2,
+                          num_attention_heads=4, num_key_value_heads=1, head_dim=16, vocab_size=96, max_position_embeddings=128,
+                          num_experts=5, num_experts_per_tok=3, norm_topk_prob=True, decoder_sparse_step=1,
+                          tie_word_embeddings=False, rms_norm_eps=1e-6,
+                          rope_parameters=dict(rope_type="default", rope_theta=1e6))
+    m = build(tf.Qwen3MoeForCausalLM, c, 6)
+    f = File("qwen3moe", "qwen3moe", c)
+    f.u32("attention.key_length", 16)
+    f.u32("attention.value_length", 16)
+    f.f32("rope.freq_base", 1e6)
+    f.u32("expert_count", 5)
+    f.u32("expert_used_count", 3)
+    f.u32("expert_feed_forward_length", 16)
+    common_tensors(f, m.state_dict(), c)
+    expert_tensors(f, m.state_dict(), c, "mlp", 16)
+    return m, f, c
+
+
+def gemma3():
+    rope = dict(full_attention=dict(rope_type="linear", rope_theta=1e6, factor=8.0),
+                sliding_attention=dict(rope_type="default", rope_theta=10000.0))
+    c = tf.Gemma3TextConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                            head_dim=12, vocab_size=96, max_position_embeddings=256, sliding_window=6,
+                            layer_types=["sliding_attention", "full_attention", "sliding_attention"], query_pre_attn_scalar=12,
+                            rope_parameters=rope, tie_word_embeddings=True, rms_norm_eps=1e-6, final_logit_softcapping=20.0)
+    m = build(tf.Gemma3ForCausalLM, c, 7)
+    with torch.no_grad():  # transformers adds 1 to these
+        for name, p in m.named_parameters():
+            if "norm" in name:
+                p.sub_(1.0)
+    f = File("gemma3", "gemma3", c)
+    f.u32("attention.key_length", 12)
+    f.u32("attention.value_length", 12)
+    f.f32("rope.freq_base", 1e6)
+    f.text("rope.scaling.type", "linear")
+    f.f32("rope.scaling.factor", 8.0)
+    f.u32("attention.sliding_window", 6)
+    f.u32("attention.sliding_window_pattern", 2)
+    f.f32("final_logit_softcapping", 20.0)
+    sd = {k: (v + 1 if "norm" in k else v) for k, v in m.state_dict().items()}
+    for i in range(3):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "post_attention_norm.weight", sd[p + "post_attention_layernorm.weight"])
+        f.tensor(b + "post_ffw_norm.weight", sd[p + "post_feedforward_layernorm.weight"])
+        sd[p + "post_attention_layernorm.weight"] = sd[p + "pre_feedforward_layernorm.weight"]
+    common_tensors(f, sd, c)
+    return m, f, c
+
+
+def phi3():
+    short, long = [1.0, 1.1, 1.3], [1.5, 3.0, 7.0]
+    rope = dict(rope_type="longrope", rope_theta=10000.0, short_factor=short, long_factor=long, partial_rotary_factor=0.75,
+                original_max_position_embeddings=16)
+    c = tf.Phi3Config(hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                      vocab_size=96, max_position_embeddings=64, original_max_position_embeddings=16, rope_parameters=rope,
+                      sliding_window=9, tie_word_embeddings=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    m = build(tf.Phi3ForCausalLM, c, 8)
+    f = File("phi3", "phi3", c)
+    f.u32("rope.dimension_count", 6)
+    f.f32("rope.freq_base", 10000.0)
+    f.u32("rope.scaling.original_context_length", 16)
+    f.f32("rope.scaling.attn_factor", math.sqrt(1 + math.log(64 / 16) / math.log(16)))
+    f.u32("attention.sliding_window", 9)
+    sd = m.state_dict()
+    f.tensor("rope_factors_short.weight", np.array(short, dtype=np.float32))
+    f.tensor("rope_factors_long.weight", np.array(long, dtype=np.float32))
+    for i in range(2):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "attn_qkv.weight", sd[p + "self_attn.qkv_proj.weight"])
+        f.tensor(b + "ffn_up.weight", sd[p + "mlp.gate_up_proj.weight"])
+    common_tensors(f, sd, c)
+    return m, f, c
+
+
+def granite():
+    c = tf.GraniteConfig(hidden_size=32, intermediate_size=56, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                         vocab_size=96, max_position_embeddings=128, tie_word_embeddings=True, embedding_multiplier=12.0,
+                         attention_multiplier=0.2, residual_multiplier=0.22, logits_scaling=8.0, rms_norm_eps=1e-5,
+                         rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    m = build(tf.GraniteForCausalLM, c, 9)
+    f = File("granite", "granite", c)
+    f.u32("rope.dimension_count", 8)
+    f.f32("rope.freq_base", 10000.0)
+    f.f32("embedding_scale", 12.0)
+    f.f32("attention.scale", 0.2)
+    f.f32("residual_scale", 0.22)
+    f.f32("logit_scale", 8.0)
+    common_tensors(f, m.state_dict(), c, interleave)
+    return m, f, c
+
+
+def bitnet():
+    c = tf.BitNetConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                        vocab_size=96, max_position_embeddings=128, tie_word_embeddings=True, rms_norm_eps=1e-5,
+                        rope_parameters=dict(rope_type="default", rope_theta=500000.0), bos_token_id=1, eos_token_id=2)
+    m = build(tf.BitNetForCausalLM, c, 10)
+    scales = {}
+    with torch.no_grad():  # weights become -s, 0, s, as the converter finds them
+        for name, p in m.named_parameters():
+            if name.endswith("_proj.weight"):
+                s = p.abs().mean()
+                p.copy_((p / s).round().clamp(-1, 1) * s)
+                scales[name] = s
+    f = File("bitnet", "bitnet-b1.58", c)
+    f.u32("rope.dimension_count", 8)
+    f.f32("rope.freq_base", 500000.0)
+    sd = dict(m.state_dict())
+    for name, s in scales.items():
+        sd[name] = (sd[name] / s).round()
+    names = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "gate_proj": "ffn_gate",
+             "up_proj": "ffn_up", "down_proj": "ffn_down"}
+    for name, s in scales.items():
+        layer, part = name.split(".")[2], name.split(".")[-2]
+        f.tensor(f"blk.{layer}.{names[part]}.scale", np.array([float(s)], dtype=np.float32))
+    for i in range(3):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "attn_sub_norm.weight", sd[p + "self_attn.attn_sub_norm.weight"])
+        f.tensor(b + "ffn_sub_norm.weight", sd[p + "mlp.ffn_sub_norm.weight"])
+    common_tensors(f, sd, c)
+    return m, f, c
+
+
+def bert():
+    c = tf.BertConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=96,
+                      max_position_embeddings=40, type_vocab_size=2, layer_norm_eps=1e-12)
+    m = build(lambda config: tf.BertModel(config, add_pooling_layer=False), c, 11)
+    f = File("bert", "bert", c)
+    f.f32("attention.layer_norm_epsilon", 1e-12)
+    f.w.add_bool("bert.attention.causal", False)
+    f.u32("pooling_type", 1)
+    sd = m.state_dict()
+    names = {"embeddings.word_embeddings.weight": "token_embd.weight", "embeddings.position_embeddings.weight": "position_embd.weight",
+             "embeddings.token_type_embeddings.weight": "token_types.weight", "embeddings.LayerNorm": "token_embd_norm"}
+    parts = {"attention.self.query": "attn_q", "attention.self.key": "attn_k", "attention.self.value": "attn_v",
+             "attention.output.dense": "attn_output", "attention.output.LayerNorm": "attn_output_norm",
+             "intermediate.dense": "ffn_up", "output.dense": "ffn_down", "output.LayerNorm": "layer_output_norm"}
+    for theirs, ours in names.items():
+        for kind in [""] if theirs.endswith("weight") else [".weight", ".bias"]:
+            f.tensor(ours + kind, sd[theirs + kind])
+    for i in range(2):
+        for theirs, ours in parts.items():
+            for kind in ("weight", "bias"):
+                f.tensor(f"blk.{i}.{ours}.{kind}", sd[f"encoder.layer.{i}.{theirs}.{kind}"])
+    return m, f, c
+
+
+CASES = [llama, mixtral, qwen, qwen2, qwen3, qwen3moe, gemma3, phi3, granite, bitnet, bert]
+
+
+def main():
+    OUT.mkdir(parents=True, exist_ok=True)
+    for case in CASES:
+        if len(sys.argv) > 1 and case.__name__ not in sys.argv[1:]:
+            continue
+        model, file, config = case()
+        tokens = prompt(config.vocab_size)
+        short = run(model, tokens[:12]) if case is phi3 else None
+        file.finish(tokens, run(model, tokens), short)
+
+
+if __name__ == "__main__":
+    main()
