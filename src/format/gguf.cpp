@@ -24,6 +24,11 @@ struct GgufFile::Impl {
     uint64_t max_array_elements = 0;
 };
 
+struct GgufFile::Parsed {
+    size_t number;
+    GgufPart part;
+};
+
 namespace {
 
 struct SplitFacts {
@@ -69,6 +74,11 @@ Result<std::unique_ptr<GgufFile>> GgufFile::from_bytes(Bytes bytes, std::string 
 }
 
 Result<std::unique_ptr<GgufFile>> GgufFile::from_parts(std::vector<NamedBytes> parts, const GgufLimits& limits) {
+    return join(std::move(parts), nullptr, limits);
+}
+
+Result<std::unique_ptr<GgufFile>> GgufFile::join(std::vector<NamedBytes> parts, Parsed* parsed,
+                                                 const GgufLimits& limits) {
     if (parts.empty()) return fail(ErrorCode::kBadArgument, "a GGUF file: no parts given");
     auto impl = std::make_unique<Impl>();
     impl->sources = std::move(parts);
@@ -76,7 +86,11 @@ Result<std::unique_ptr<GgufFile>> GgufFile::from_parts(std::vector<NamedBytes> p
     const auto& sources = impl->sources;
     SplitFacts facts;
     for (size_t i = 0; i < sources.size(); ++i) {
-        STERNA_TRY(part, parse_gguf_part(sources[i].bytes, sources[i].name, limits));
+        Result<GgufPart> result = parsed && parsed->number == i
+                                      ? Result<GgufPart>(std::move(parsed->part))
+                                      : parse_gguf_part(sources[i].bytes, sources[i].name, limits);
+        if (!result) return std::unexpected(std::move(result).error());
+        GgufPart part = std::move(*result);
         STERNA_TRY(here, split_facts(part, sources[i].name, limits));
         if (here.count != sources.size())
             return fail(ErrorCode::kBadFile, "{}: split.count is {}, but {} part(s) are given", sources[i].name,
@@ -122,13 +136,10 @@ std::optional<std::string> part_path(const std::string& path, uint64_t number, u
 
 Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, const GgufLimits& limits) {
     STERNA_TRY(given, MappedFile::open(path));
-    uint64_t count = 1, number = 0;
-    {
-        STERNA_TRY(part, parse_gguf_part(given.bytes(), path, limits));
-        STERNA_TRY(facts, split_facts(part, path, limits));
-        count = facts.count;
-        number = facts.number;
-    }
+    STERNA_TRY(part, parse_gguf_part(given.bytes(), path, limits));
+    STERNA_TRY(facts, split_facts(part, path, limits));
+    const uint64_t count = facts.count, number = facts.number;
+    Parsed parsed = {size_t(number), std::move(part)};
     std::vector<MappedFile> files;
     std::vector<NamedBytes> sources;
     for (uint64_t i = 0; i < count; ++i) {
@@ -149,7 +160,7 @@ Result<std::unique_ptr<GgufFile>> GgufFile::open(const std::string& path, const 
         }
         sources.push_back({files.back().path(), files.back().bytes()});
     }
-    STERNA_TRY(result, from_parts(std::move(sources), limits));
+    STERNA_TRY(result, join(std::move(sources), &parsed, limits));
     result->impl_->files = std::move(files);
     return result;
 }
