@@ -54,14 +54,15 @@ def fit():
         return (tanh(sqrt(z)) / sqrt(z) - 1) / z if z > 1e-20 else -mpf(1) / 3
 
     def normal_tail(w):
-        t = (1 / w - 1) / mpf("0.3")
+        t = (1 / w - 1) / slope
         return erfc(t / sqrt(2)) / 2 * exp(t * t / 2) / w
 
+    slope = mpf(float(np.float32(0.4)))
     half_ln2 = mp.log(2) / 2 * mpf("1.001")
     for name, f, degree, low, high in (
         ("exp_tail", exp_tail, 4, -half_ln2, half_ln2),
         ("tanh_tail", tanh_tail, 4, mpf(0), mpf("0.625") ** 2),
-        ("normal_tail", normal_tail, 7, 1 / (1 + mpf("0.3") * 15), mpf(1)),
+        ("normal_tail", normal_tail, 7, 1 / (1 + slope * 8), mpf(1)),
     ):
         coefficients, error = remez(f, degree, low, high)
         print(name, "largest error", nstr(error, 3))
