@@ -127,7 +127,12 @@ inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64
         add_values<N>(values, n_positions, p, out + c, out_stride, next, step);
     }
     if (c < head_dim) {
-        auto tail = [v, c, head_dim](int64_t t) { return load_cells<Cell>(v + t * head_dim + c, head_dim - c); };
+        // The lanes past the row are never stored to the output; they may come from the next row, if there is one and it is long enough.
+        int64_t direct = head_dim >= 16 ? n_positions - 1 : 0;
+        auto tail = [v, c, head_dim, direct](int64_t t) {
+            const auto* row = v + t * head_dim + c;
+            return t < direct ? Cell::load(row) : load_cells<Cell>(row, head_dim - c);
+        };
         add_values<N>(tail, n_positions, p, out + c, out_stride, next, step);
     }
 }
@@ -143,8 +148,10 @@ inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_position
     for (int64_t from = 0; from < head_dim; from += kBlocks * 32) {
         int64_t channels = head_dim - from < kBlocks * 32 ? head_dim - from : kBlocks * 32;
         for (int64_t t = 0; t < n_positions; ++t) {
-            const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(v + t * row_bytes + head_dim);
-            store(scales + t * kBlocks, load_cells<HalfCell>(row_scales + from / 32, channels / 32));
+            const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(v + t * row_bytes + head_dim) + from / 32;
+            // Lanes past this row's scales are not used; they may come from the next row, of at least 34 bytes, if there is one.
+            F32 row = t + 1 < n_positions ? load_f16(row_scales) : load_cells<HalfCell>(row_scales, channels / 32);
+            store(scales + t * kBlocks, row);
         }
         for (int64_t c = 0; c < channels; c += 16, next += n_positions * 16) {
             const int8_t* q = reinterpret_cast<const int8_t*>(v) + from + c;
