@@ -116,8 +116,9 @@ Status Engine::run(const std::atomic<bool>* cancel) {
         for (int64_t p = part.begin; p < part.end; ++p)
             step_tokens_.push_back({session.tokens_[size_t(p)], int32_t(p), int32_t(step_sequences_.size()), p >= part.rows_from});
         n_rows += part.n_rows();
-        step_sequences_.push_back(
-            {part.session->page_data_, part.session->recurrent_.empty() ? nullptr : part.session->recurrent_.data()});
+        step_sequences_.push_back({.pages = part.session->page_data_,
+                                   .recurrent = part.session->recurrent_.empty() ? nullptr : part.session->recurrent_.data(),
+                                   .max_positions = options_.context});
     }
     const size_t n_values = size_t(n_rows * model_.output_width());
     if (output_.size() < n_values) output_.resize(n_values);
@@ -207,16 +208,9 @@ Result<std::vector<float>> Engine::embed(std::span<const int32_t> tokens, bool n
     parts_.assign(1, {0, session.get(), 0, n, 0});
     STERNA_CHECK(run(cancel));
 
-    const size_t width = size_t(model_.output_width());
-    const Pooling pooling = model_.config().pooling;
-    std::vector<float> vector(width, 0.0f);
-    if (pooling == Pooling::kCls || pooling == Pooling::kLast) {
-        const float* row = output_.data() + (pooling == Pooling::kCls ? 0 : size_t(n - 1) * width);
-        vector.assign(row, row + width);
-    } else {
-        for (int64_t t = 0; t < n; ++t) workspace_.kernels.add(vector.data(), output_.data() + size_t(t) * width, int64_t(width), vector.data());
-        for (float& value : vector) value /= float(n);
-    }
+    const int64_t width = model_.output_width();
+    std::vector<float> vector(size_t(width), 0.0f);
+    pool_rows(workspace_.kernels, model_.config().pooling, output_.data(), n, width, vector.data());
     if (normalize) {
         double sum = 0.0;
         for (float value : vector) sum += double(value) * double(value);

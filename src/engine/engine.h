@@ -28,7 +28,9 @@ using ModelId = std::array<uint8_t, 32>;
 ModelId model_id(const Model& model);
 
 struct EngineOptions {
-    int64_t context = 0;             // positions of one session; 0: the model's trained context, at most kDefaultContext
+    // Positions of one session; 0: the model's trained context, at most kDefaultContext. Longrope models (phi3) choose their factors
+    // by it, so that their output depends on it.
+    int64_t context = 0;
     int64_t n_sequences = 1;         // the cache holds this many full contexts; any number of sessions may share it
     kernels::KvKind kv_kind = kernels::KvKind::kF16;
     int64_t chunk = 512;             // most tokens of one step
@@ -85,6 +87,11 @@ public:
     const EngineOptions& options() const { return options_; }  // with the defaults resolved
     const ModelId& id() const { return *options_.model_id; }
     int64_t context() const { return options_.context; }
+    // Whether the longrope factors for long contexts are in use; a cache made with them does not fit one made without.
+    bool is_extended() const {
+        const RopeConfig& rope = model_.config().rope;
+        return rope.scaling == RopeScaling::kLongRope && options_.context > rope.original_context;
+    }
     int64_t vocab_size() const { return model_.config().vocab_size; }
     PageCache& cache() { return cache_; }
 

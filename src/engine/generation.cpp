@@ -120,6 +120,7 @@ void Generation::receive(int64_t position, std::span<const float> logits) {
     if (first_row_) ++stats_.n_passes;
     first_row_ = false;
 
+    if (options_.on_logits) options_.on_logits(position, logits);
     const auto history = session_.tokens().first(size_t(n_certain_));
     const uint64_t stream_position = session_.stream_position() - uint64_t(session_.size() - n_certain_);
     std::span<const uint32_t> mask;

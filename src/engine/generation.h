@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +41,8 @@ struct GenerationOptions {
     std::unique_ptr<Drafter> drafter;       // null: plain decoding
     int64_t max_draft = 16;
     const std::atomic<bool>* cancel = nullptr;
+    // Sees the logits from which each token is chosen; those behind wrong guesses are never shown. Lifetime of the view: the call.
+    std::function<void(int64_t position, std::span<const float> logits)> on_logits;
 };
 
 enum class FinishReason { kNone, kStopToken, kMaxTokens, kContextFull, kCancelled, kError };

@@ -61,12 +61,18 @@ void add_config(IdWriter& id, const Config& c) {
     id.add_list(c.n_heads);
     id.add_list(c.n_kv_heads);
     id.add_list(c.ffn_width);
+    id.add_list(c.layer_head_dim_k);
+    id.add_list(c.layer_head_dim_v);
+    id.add_list(c.kv_layer);
+    id.add_list(c.recurrent_bytes);
     id.add_list(c.is_sliding);
     for (float value : {c.norm_eps, c.attention_scale, c.attention_softcap, c.logit_softcap, c.embedding_scale, c.residual_scale,
                         c.logit_scale, c.expert_weights_scale})
         id.add(value);
     id.add(c.expert_weights_norm);
     id.add(c.causal);
+    id.add(c.norm);
+    id.add(c.activation);
     id.add(c.pooling);
     id.add(c.rope.style);
     id.add(c.rope.scaling);
@@ -84,6 +90,7 @@ ModelId model_id(const Model& model) {
     id.add(std::string_view("sterna model id 1"));
     add_config(id, model.config());
     const Weights& w = model.weights();
+    for (const auto* frequencies : {&w.rope.global, &w.rope.local, &w.rope.extended}) id.add_list(*frequencies);
     id.add(w.token_embedding);
     id.add(w.position_embedding.size());
     id.add(w.token_type_embedding.size());
@@ -98,7 +105,8 @@ ModelId model_id(const Model& model) {
                                    &layer.layer_output_norm, &layer.layer_output_norm_bias})
             id.add(*values);
         for (const auto* linear :
-             {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down, &layer.router})
+             {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down, &layer.gate_up,
+              &layer.router})
             id.add(*linear);
         for (const auto* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts}) id.add(*experts);
     }

@@ -12,7 +12,8 @@ namespace {
 constexpr char kMagic[8] = {'S', 'T', 'E', 'R', 'N', 'A', 'S', 'T'};
 constexpr uint32_t kVersion = 1;
 constexpr uint32_t kHasLogits = 1;
-constexpr uint32_t kKnownFlags = kHasLogits;
+constexpr uint32_t kIsExtended = 2;  // Engine::is_extended()
+constexpr uint32_t kKnownFlags = kHasLogits | kIsExtended;
 constexpr int64_t kPage = StateLayout::kPagePositions;
 constexpr size_t kDigestBytes = 32;
 
@@ -78,6 +79,9 @@ Status check_header(const Header& h, const Engine& engine, std::string_view name
         h.recurrent_bytes != uint64_t(layout.recurrent_bytes))
         return fail(ErrorCode::kUnsupported, "{}: pages of {} positions and {} bytes with {} bytes of state, expected {}, {} and {}",
                     name, h.page_positions, h.page_bytes, h.recurrent_bytes, kPage, layout.page_bytes, layout.recurrent_bytes);
+    if (((h.flags & kIsExtended) != 0) != engine.is_extended())
+        return fail(ErrorCode::kBadArgument, "{}: saved in a context {} the {} positions of the model's training, this one is not", name,
+                    engine.is_extended() ? "within" : "beyond", engine.model().config().rope.original_context);
     if (h.vocab_size != uint64_t(engine.vocab_size()))
         return fail(ErrorCode::kBadFile, "{}: a vocabulary of {} tokens, expected {}", name, h.vocab_size, engine.vocab_size());
     if (h.n_tokens > uint64_t(engine.context()))
@@ -106,7 +110,7 @@ struct SessionAccess {
                     session.logits_.size() * 4 + sampler_bytes.size());
         append(out, kMagic, sizeof kMagic);
         append(out, kVersion);
-        append(out, has_logits ? kHasLogits : uint32_t(0));
+        append(out, (has_logits ? kHasLogits : 0) | (engine.is_extended() ? kIsExtended : 0));
         append(out, engine.id());
         append(out, uint32_t(layout.kv_kind));
         append(out, uint32_t(kPage));

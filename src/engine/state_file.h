@@ -5,7 +5,7 @@
 //   | tokens i32[n_tokens] | pages [ceil(n_evaluated / page_positions)][page_bytes] | recurrent [recurrent_bytes]
 //   | logits f32[vocab_size] (flag 1) | sampler parameters [n_sampler_bytes] | SHA-256 of all that is before [32]
 //
-// All little-endian. Loading believes nothing: sizes are checked before use, and a loaded cache never serves other sessions (the
+// Flags: 1 logits of the last token are there, 2 longrope factors for long contexts. All little-endian. Loading believes nothing: sizes are checked before use, and a loaded cache never serves other sessions (the
 // checksum finds accidents, not forgers). A file of another model, layout or version is refused with a sentence.
 // Thread-compatible, as the session.
 #pragma once
