@@ -66,10 +66,12 @@ protected:
             if (strip_accents_) line = normalize_nfd(line);
             for (uint32_t cp : line) {
                 CharSet set = char_set(cp);
-                if (set & kWhiteSpace) {
-                    flush();
-                } else if (set & (kControlChar | kFormatChar | kPrivateUse)) {
+                bool layout = cp == '\t' || cp == '\n' || cp == '\r';
+                // Before blanks: U+0085 and the vertical tab are control characters here, and vanish.
+                if (!layout && (set & (kControlChar | kFormatChar | kPrivateUse))) {
                     continue;
+                } else if (set & kWhiteSpace) {
+                    flush();
                 } else if (strip_accents_ && (set & kNonspacingMark)) {
                     continue;
                 } else {

@@ -67,8 +67,8 @@ TEST_P(Reference, IdsEqual) {
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Reference,
                          testing::Values("llama-spm", "phi-3", "gpt-2", "starcoder", "falcon", "deepseek-llm", "bert-bge"),
-                         [](const auto& info) {
-                             std::string name = info.param;
+                         [](const testing::TestParamInfo<const char*>& vocabulary) {
+                             std::string name = vocabulary.param;
                              for (char& c : name) c = c == '-' ? '_' : c;
                              return name;
                          });
