@@ -100,22 +100,18 @@ Value Interpreter::eval_binary(const Expr& expr) {
     return left;
 }
 
+// Without autoescape ~ joins plain text even where a part is marked as safe.
 Value Interpreter::eval_concat(const Expr& expr) {
     std::vector<Value> parts;
-    bool markup = false;
     for (const ExprPtr& kid : expr.kids) {
         parts.push_back(eval(*kid));
-        markup |= parts.back().is(Kind::kString) && parts.back().string().markup;
         if (failed_) return {};
     }
     std::string text;
-    for (const Value& part : parts) {
-        const bool escape = markup && !(part.is(Kind::kString) && part.string().markup);
-        const bool fits = escape ? (text += escape_html(str(part))).size() <= limits_.max_string_bytes
-                                 : append_str(text, part, limits_.max_string_bytes);
-        if (!fits) return fail(fmt::format("a string of more than {} bytes", limits_.max_string_bytes), ErrorCode::kLimit);
-    }
-    return make_string(std::move(text), markup);
+    for (const Value& part : parts)
+        if (!append_str(text, part, limits_.max_string_bytes))
+            return fail(fmt::format("a string of more than {} bytes", limits_.max_string_bytes), ErrorCode::kLimit);
+    return make_string(std::move(text));
 }
 
 Value Interpreter::eval_compare(const Expr& expr) {

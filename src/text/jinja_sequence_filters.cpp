@@ -291,6 +291,7 @@ Value slice_filter(Interpreter& in, const Args& args) {
 
 Value map(Interpreter& in, const Args& args) {
     std::vector<Value> items, mapped;
+    if (!truth(args.positional[0])) return in.make_sequence({}, SequenceKind::kIterator);  // also None, as Jinja does
     if (!in.iterate(args.positional[0], items)) return {};
     if (args.positional.size() == 1) {
         const Value *attribute = nullptr, *fallback = nullptr;
@@ -318,6 +319,7 @@ Value map(Interpreter& in, const Args& args) {
 template <bool wanted, bool by_attribute>
 Value choose(Interpreter& in, const Args& args) {
     std::vector<Value> items, kept;
+    if (!truth(args.positional[0])) return in.make_sequence({}, SequenceKind::kIterator);  // also None, as Jinja does
     if (!in.iterate(args.positional[0], items)) return {};
     const size_t test_at = by_attribute ? 2 : 1;
     if (by_attribute && args.positional.size() < 2) return in.fail("missing parameter for attribute name");
