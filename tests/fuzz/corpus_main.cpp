@@ -1,10 +1,12 @@
-// Runs a fuzz target over files, and over every prefix-truncated and single-byte-changed form of the small ones, without libFuzzer.
+// Runs a fuzz target without libFuzzer: over random bytes, and over the files of the folders named as arguments, each also cut short
+// and with changed bytes.
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
@@ -21,8 +23,15 @@ void run(std::vector<uint8_t> input) {
 
 int main(int argc, char** argv) {
     constexpr size_t kVariants = 256;  // of each kind for each file
-    size_t n_files = 0, n_inputs = 0;
-    run({});
+    constexpr int kRandomInputs = 2000;
+    size_t n_files = 0, n_inputs = kRandomInputs;
+    std::mt19937 random(1);
+    for (int i = 0; i < kRandomInputs; i++) {
+        std::vector<uint8_t> input(random() % 512);
+        // Small bytes reach further: as lengths and counts they are plausible.
+        for (auto& byte : input) byte = uint8_t(i % 2 ? random() : random() % 8);
+        run(input);
+    }
     for (int i = 1; i < argc; i++) {
         std::error_code error;
         std::vector<std::filesystem::path> paths;
@@ -43,5 +52,4 @@ int main(int argc, char** argv) {
         }
     }
     std::printf("%zu files, %zu inputs\n", n_files, n_inputs);
-    return n_files > 0 ? 0 : 1;
 }
