@@ -1,6 +1,6 @@
 // How each quantized kind's words become bytes that can be multiplied: one struct per kind. See layout.h for where the words come from.
 //
-//   kCols             columns of a block, kWords and kHalves as in layout.h
+//   kCols             columns of a block; kKind leads to the rest (layout.h)
 //   kRuns, kSteps, kPlanes   step<run>(words, i, w) yields kPlanes vectors of 4 columns, starting at column(run, plane) + 4 i
 //   kSub              columns that share an integer scale (kCols when there is none)
 //   kMaxWeight        weights are 0..kMaxWeight (u7), or kSigned: any s8
@@ -25,7 +25,6 @@ STERNA_INLINE void unroll(F&& f) {
         unroll<N, I + 1>(f);
     }
 }
-#define STERNA_LAMBDA __attribute__((always_inline))
 
 struct Unscaled {
     static constexpr bool kScaled = false, kSignedScales = false, kMins = false;
@@ -86,24 +85,15 @@ struct FormatQ4_1 : Simple, HalfScale<2> {
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) { FormatQ4_0::step<Run>(words, i, w); }
 };
 
-// Bit g of the regrouped qh belongs to columns 4g..4g+3: steps are unrolled so that shifts are constants.
+// Bit g of the regrouped qh belongs to columns 4g..4g+3.
 struct FormatQ5_0 : Simple, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kQ5_0;
     static constexpr int kMaxWeight = 31, kZero = 16;
-    template <int Run, int I>
-    static STERNA_INLINE void fixed_step(const uint8_t* words, B64* w) {
-        const B64 x = word(words, 1 + I), high = word(words, 0), bit = splat_u8(16);
-        w[0] = low_nibbles(x) | (move16<4 - I>(high) & bit);
-        w[1] = high_nibbles(x) | (move16<-I>(high) & bit);
-    }
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
-        switch (i) {
-            case 0: return fixed_step<Run, 0>(words, w);
-            case 1: return fixed_step<Run, 1>(words, w);
-            case 2: return fixed_step<Run, 2>(words, w);
-            default: return fixed_step<Run, 3>(words, w);
-        }
+        const B64 x = word(words, 1 + i), high = shift_right16(word(words, 0), i), bit = splat_u8(16);
+        w[0] = low_nibbles(x) | (shl16<4>(high) & bit);
+        w[1] = high_nibbles(x) | (high & bit);
     }
 };
 
@@ -332,6 +322,8 @@ struct FormatTQ1_0 : Unscaled, HalfScale<1> {
     }
 };
 
+template <typename F>
+constexpr int kWords = layout_of(F::kKind).n_words;
 template <typename F>
 constexpr int steps_of(int run) {
     if constexpr (requires { F::steps(run); }) return F::steps(run);

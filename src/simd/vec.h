@@ -15,16 +15,18 @@
 //   to_f32(I32)   round_i32(F32): nearest even; |x| < 2^31   as_i32(F32) as_f32(I32): bit casts
 //   load_f16 store_f16 (16 halves, nearest even)   load_bf16   load_s8 -> I32   store_s8 (I32 in -128..127)
 //   load_first(p, n) (others zero)  store_first(p, x, n): n in 0..16
-//   B64: & | ^  add_u8 sub_u8  gt_s8 (bytes 0 or 255)  shl16<n> shr16<n> (in 16-bit pieces: mask afterwards)
+//   B64: & | ^  add_u8 sub_u8  gt_s8 (bytes 0 or 255)  shl16<n> shr16<n> (in 16-bit pieces: mask afterwards)   shift_right16(x, n)
 //        splat4(p): 4 bytes to every lane   lookup(table, x): bytes in 0..15 choose
 //        pairs_u8<i, j>(x) pairs_s8<i, j>(x): bytes i and j of each lane, widened to two int16
 //        pick<i>(x) -> I32: byte i of each lane, zero extended
-//   dot4(acc, u, s): acc + u0 s0 + u1 s1 + u2 s2 + u3 s3 per lane; bytes of u in 0..127, of s in -127..127
-//   dot4_s8(acc, w, s): the same for w in -128..127 up to a bias: settle_s8(acc, sum of s) takes it out again
 //   madd16(a, b): int16 pairs, a0 b0 + a1 b1 per lane
-//   chain_dot(chain, u, s)   widen(chain) -> I32   widen(chain, scale) -> I32: times the scale
+//   chain_dot(chain, u, s): chain + u0 s0 + u1 s1 + u2 s2 + u3 s3 per lane; bytes of u in 0..127, of s in -127..127
+//   widen(chain) -> I32   widen(chain, scale) -> I32: times the scale
 //        Requires: for one chain, the sum of |u0 s0 + u1 s1| over its dots, and of |u2 s2 + u3 s3|, is at most kChainLimit;
-//        with weights up to m that is kChainLimit / (2 * 127 * m) dots.
+//        with weights up to m that is chain_dots(m) dots.
+//   dot4_s8(acc, w, s): acc + w0 s0 + ... for w in -128..127, up to a bias: settle_s8(acc, sum of all s) takes it out again
+//   SignedChain: as Chain for weights in -128..127, without its limit. signed_dot(chain, w, s, scale), then settle(chain, sum of all s, scale), with
+//        one scale throughout; or signed_dot(chain, w, s, scale_one()), then settle(chain, sum of all s).
 #pragma once
 
 #include <stddef.h>
@@ -33,7 +35,14 @@
 #if defined(_MSC_VER)
 #error "gcc or clang is needed"
 #endif
+// The scalar build leaves inlining to the compiler: 64-byte values unrolled everywhere would take minutes to compile, for no speed.
+#if defined(STERNA_ISA_SCALAR)
+#define STERNA_INLINE inline
+#define STERNA_LAMBDA
+#else
 #define STERNA_INLINE inline __attribute__((always_inline))
+#define STERNA_LAMBDA __attribute__((always_inline))
+#endif
 
 namespace sterna::simd {
 

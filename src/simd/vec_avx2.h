@@ -102,6 +102,10 @@ STERNA_INLINE B64 sub_u8(B64 a, B64 b) { return STERNA_2(_mm256_sub_epi8, a, b);
 STERNA_INLINE B64 gt_s8(B64 a, B64 b) { return STERNA_2(_mm256_cmpgt_epi8, a, b); }
 template <int N> STERNA_INLINE B64 shl16(B64 a) { return STERNA_N(_mm256_slli_epi16, a, N); }
 template <int N> STERNA_INLINE B64 shr16(B64 a) { return STERNA_N(_mm256_srli_epi16, a, N); }
+STERNA_INLINE B64 shift_right16(B64 a, int n) {
+    const __m128i count = _mm_cvtsi32_si128(n);
+    return {_mm256_srl_epi16(a.lo, count), _mm256_srl_epi16(a.hi, count)};
+}
 STERNA_INLINE B64 splat4(const int8_t* p) {
     int32_t x;
     __builtin_memcpy(&x, p, 4);
@@ -146,10 +150,17 @@ template <int I> STERNA_INLINE Scale scale_s8(B64 x) {
 STERNA_INLINE void store_scale(uint8_t* p, Scale x) { store_256(p, x.lo), store_256(p + 32, x.hi); }
 STERNA_INLINE Scale load_scale(const uint8_t* p) { return {load_256(p), load_256(p + 32)}; }
 
-STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) { return acc + widen(chain_dot(chain_zero(), u, s)); }
-// |w| is at most 128 as an unsigned byte and 2 * 128 * 127 fits: the sign moves over to the activation.
-STERNA_INLINE __m256i signed_dot(__m256i w, __m256i s) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(s, w)); }
-STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return acc + widen(Chain{signed_dot(w.lo, s.lo), signed_dot(w.hi, s.hi)}); }
+// |w| is at most 128 as an unsigned byte and 2 * 128 * 127 fits: the sign moves over to the activation, and the scale into the widening.
+using SignedChain = I32;
+STERNA_INLINE SignedChain signed_zero() { return zero_i32(); }
+STERNA_INLINE Scale scale_one() { return {_mm256_set1_epi16(1), _mm256_set1_epi16(1)}; }
+STERNA_INLINE __m256i signed_part(__m256i w, __m256i s) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(s, w)); }
+STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale scale) {
+    return chain + widen(Chain{signed_part(w.lo, s.lo), signed_part(w.hi, s.hi)}, scale);
+}
+STERNA_INLINE I32 settle(SignedChain chain, int32_t) { return chain; }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t, Scale) { return chain; }
+STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return signed_dot(acc, w, s, scale_one()); }
 STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 
 #undef STERNA_1

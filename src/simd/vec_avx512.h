@@ -86,6 +86,7 @@ STERNA_INLINE B64 sub_u8(B64 a, B64 b) { return {_mm512_sub_epi8(a.v, b.v)}; }
 STERNA_INLINE B64 gt_s8(B64 a, B64 b) { return {_mm512_movm_epi8(_mm512_cmpgt_epi8_mask(a.v, b.v))}; }
 template <int N> STERNA_INLINE B64 shl16(B64 a) { return {_mm512_slli_epi16(a.v, N)}; }
 template <int N> STERNA_INLINE B64 shr16(B64 a) { return {_mm512_srli_epi16(a.v, N)}; }
+STERNA_INLINE B64 shift_right16(B64 a, int n) { return {_mm512_srl_epi16(a.v, _mm_cvtsi32_si128(n))}; }
 STERNA_INLINE B64 splat4(const int8_t* p) {
     int32_t x;
     __builtin_memcpy(&x, p, 4);
@@ -103,15 +104,21 @@ template <int I> STERNA_INLINE Scale scale_s8(B64 x) { return sar<24>(shl<24 - 8
 template <int I, int J> STERNA_INLINE B64 pairs_s8(B64 x) { return bytes_of((scale_s8<I>(x) & splat(int32_t(0xffff))) | shl<16>(scale_s8<J>(x))); }
 
 STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) { return {_mm512_dpbusd_epi32(acc.v, u.v, s.v)}; }
-// dpbusd wants unsigned weights: w + 128, and the 128 times the sum of s is taken out at the end.
-STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return dot4(acc, w ^ splat_u8(128), s); }
-STERNA_INLINE I32 settle_s8(I32 acc, int32_t sum) { return acc - splat(int32_t(128 * sum)); }
 STERNA_INLINE I32 madd16(B64 a, B64 b) { return {_mm512_madd_epi16(a.v, b.v)}; }
 
 STERNA_INLINE Chain chain_zero() { return zero_i32(); }
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) { return dot4(chain, u, s); }
 STERNA_INLINE I32 widen(Chain chain) { return chain; }
 STERNA_INLINE I32 widen(Chain chain, Scale scale) { return chain * scale; }
+// dpbusd wants unsigned weights: w + 128, and the 128 times the sum of s is taken out at the end.
+using SignedChain = I32;
+STERNA_INLINE SignedChain signed_zero() { return zero_i32(); }
+STERNA_INLINE Scale scale_one() { return splat(int32_t(1)); }
+STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale) { return dot4(chain, w ^ splat_u8(128), s); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t sum) { return chain - splat(int32_t(128 * sum)); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t sum, Scale scale) { return settle(chain, sum) * scale; }
+STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return signed_dot(acc, w, s, scale_one()); }
+STERNA_INLINE I32 settle_s8(I32 acc, int32_t sum) { return settle(acc, sum); }
 STERNA_INLINE void store_scale(uint8_t* p, Scale x) { _mm512_storeu_si512(p, x.v); }
 STERNA_INLINE Scale load_scale(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 

@@ -104,6 +104,7 @@ STERNA_INLINE B64 gt_s8(B64 x, B64 y) { return STERNA_2(greater_s8, x, y); }
 STERNA_INLINE uint8x16_t shift_u16(uint8x16_t x, int n) { return vreinterpretq_u8_u16(vshlq_u16(vreinterpretq_u16_u8(x), vdupq_n_s16(int16_t(n)))); }
 template <int N> STERNA_INLINE B64 shl16(B64 x) { return {shift_u16(x.a, N), shift_u16(x.b, N), shift_u16(x.c, N), shift_u16(x.d, N)}; }
 template <int N> STERNA_INLINE B64 shr16(B64 x) { return {shift_u16(x.a, -N), shift_u16(x.b, -N), shift_u16(x.c, -N), shift_u16(x.d, -N)}; }
+STERNA_INLINE B64 shift_right16(B64 x, int n) { return {shift_u16(x.a, -n), shift_u16(x.b, -n), shift_u16(x.c, -n), shift_u16(x.d, -n)}; }
 STERNA_INLINE B64 splat4(const int8_t* p) {
     int32_t x;
     __builtin_memcpy(&x, p, 4);
@@ -148,15 +149,20 @@ STERNA_INLINE Chain chain_zero() {
 }
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) { return STERNA_3(chain_part, chain, u, s); }
 STERNA_INLINE I32 widen(Chain chain) { return STERNA_1(join_part, chain); }
-STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) { return acc + widen(chain_dot(chain_zero(), u, s)); }
 #endif
-STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return dot4(acc, w, s); }
-STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 
 using Scale = I32;
 STERNA_INLINE I32 widen(Chain chain, Scale scale) { return widen(chain) * scale; }
 template <int I> STERNA_INLINE Scale scale_u8(B64 x) { return pick<I>(x); }
 template <int I> STERNA_INLINE Scale scale_s8(B64 x) { return pick_s8<I>(x); }
+using SignedChain = Chain;
+STERNA_INLINE SignedChain signed_zero() { return chain_zero(); }
+STERNA_INLINE Scale scale_one() { return splat(int32_t(1)); }
+STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale) { return chain_dot(chain, w, s); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t) { return widen(chain); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t, Scale scale) { return widen(chain, scale); }
+STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { return acc + widen(chain_dot(chain_zero(), w, s)); }
+STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 STERNA_INLINE void store_scale(uint8_t* p, Scale x) { store(p, bytes_of(x)); }
 STERNA_INLINE Scale load_scale(const uint8_t* p) { return lanes_of(load_b64(p)); }
 

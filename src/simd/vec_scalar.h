@@ -126,6 +126,11 @@ template <int N> STERNA_INLINE B64 shr16(B64 a) {
     for (int i = 0; i < 32; ++i) put16(r, i, byte_pair(a, 2 * i) >> N);
     return r;
 }
+STERNA_INLINE B64 shift_right16(B64 a, int n) {
+    B64 r;
+    for (int i = 0; i < 32; ++i) put16(r, i, byte_pair(a, 2 * i) >> n);
+    return r;
+}
 STERNA_INLINE B64 splat4(const int8_t* p) { STERNA_BYTES(p[i & 3]); }
 STERNA_INLINE Table16 table16(const void* p) {
     Table16 r;
@@ -155,7 +160,6 @@ STERNA_INLINE int32_t dot_lane_s8(const uint8_t* w, const uint8_t* s) {
 }
 STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) { STERNA_LANES(I32, acc.v[i] + dot_lane(u.v + 4 * i, s.v + 4 * i)); }
 STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) { STERNA_LANES(I32, acc.v[i] + dot_lane_s8(w.v + 4 * i, s.v + 4 * i)); }
-STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 STERNA_INLINE I32 madd16(B64 a, B64 b) { STERNA_LANES(I32, s16_at(a, 2 * i) * s16_at(b, 2 * i) + s16_at(a, 2 * i + 1) * s16_at(b, 2 * i + 1)); }
 
 STERNA_INLINE Chain chain_zero() { return zero_i32(); }
@@ -164,6 +168,13 @@ STERNA_INLINE I32 widen(Chain chain) { return chain; }
 STERNA_INLINE I32 widen(Chain chain, Scale scale) { return chain * scale; }
 template <int I> STERNA_INLINE Scale scale_u8(B64 x) { STERNA_LANES(I32, x.v[4 * i + I]); }
 template <int I> STERNA_INLINE Scale scale_s8(B64 x) { STERNA_LANES(I32, int8_t(x.v[4 * i + I])); }
+using SignedChain = Chain;
+STERNA_INLINE SignedChain signed_zero() { return chain_zero(); }
+STERNA_INLINE Scale scale_one() { return splat(int32_t(1)); }
+STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale) { return dot4_s8(chain, w, s); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t) { return widen(chain); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t, Scale scale) { return widen(chain, scale); }
+STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 STERNA_INLINE void store_scale(uint8_t* p, Scale x) { __builtin_memcpy(p, &x, 64); }
 STERNA_INLINE Scale load_scale(const uint8_t* p) {
     Scale r;

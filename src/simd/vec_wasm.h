@@ -120,6 +120,7 @@ STERNA_INLINE B64 sub_u8(B64 x, B64 y) { return STERNA_2(wasm_i8x16_sub, x, y); 
 STERNA_INLINE B64 gt_s8(B64 x, B64 y) { return STERNA_2(wasm_i8x16_gt, x, y); }
 template <int N> STERNA_INLINE B64 shl16(B64 x) { return STERNA_N(wasm_i16x8_shl, x, N); }
 template <int N> STERNA_INLINE B64 shr16(B64 x) { return STERNA_N(wasm_u16x8_shr, x, N); }
+STERNA_INLINE B64 shift_right16(B64 x, int n) { return {wasm_u16x8_shr(x.a, uint32_t(n)), wasm_u16x8_shr(x.b, uint32_t(n)), wasm_u16x8_shr(x.c, uint32_t(n)), wasm_u16x8_shr(x.d, uint32_t(n))}; }
 STERNA_INLINE B64 splat4(const int8_t* p) { v128_t v = wasm_v128_load32_splat(p); return {v, v, v, v}; }
 STERNA_INLINE Table16 table16(const void* p) { return {wasm_v128_load(p)}; }
 STERNA_INLINE B64 lookup(Table16 t, B64 x) {
@@ -155,12 +156,18 @@ STERNA_INLINE I32 dot4_s8(I32 acc, B64 w, B64 s) {
     return {dot_part_s8(acc.a, w.a, even_s8(s.a), odd_s8(s.a)), dot_part_s8(acc.b, w.b, even_s8(s.b), odd_s8(s.b)),
             dot_part_s8(acc.c, w.c, even_s8(s.c), odd_s8(s.c)), dot_part_s8(acc.d, w.d, even_s8(s.d), odd_s8(s.d))};
 }
-STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 
 STERNA_INLINE Chain chain_zero() { return zero_i32(); }
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) { return dot4(chain, u, s); }
 STERNA_INLINE I32 widen(Chain chain) { return chain; }
 STERNA_INLINE I32 widen(Chain chain, Scale scale) { return chain * scale; }
+using SignedChain = Chain;
+STERNA_INLINE SignedChain signed_zero() { return chain_zero(); }
+STERNA_INLINE Scale scale_one() { return splat(int32_t(1)); }
+STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale) { return dot4_s8(chain, w, s); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t) { return widen(chain); }
+STERNA_INLINE I32 settle(SignedChain chain, int32_t, Scale scale) { return widen(chain, scale); }
+STERNA_INLINE I32 settle_s8(I32 acc, int32_t) { return acc; }
 STERNA_INLINE void store_scale(uint8_t* p, Scale x) { store_any(p, x); }
 STERNA_INLINE Scale load_scale(const uint8_t* p) { return load_any<Scale>(p); }
 
