@@ -58,8 +58,8 @@ std::unique_ptr<Session> Engine::open_session() { return std::unique_ptr<Session
 
 // Brings the session to where the step may begin: what must give logits is not evaluated yet, what others have computed is taken over.
 void Engine::prepare(StepItem& item, bool has_sink) {
-    item.done = false;
     item.status = {};
+    if (item.done) return;
     Session& session = *item.session;
     if (session.size() == 0) {
         item.status = fail(ErrorCode::kBadArgument, "session: no tokens, expected at least one (a begin token for an empty text)");
@@ -138,7 +138,11 @@ Status Engine::run(const std::atomic<bool>* cancel) {
 
 void Engine::deliver(std::span<StepItem> items, const LogitsSink* sink) {
     const size_t width = size_t(model_.output_width());
-    for (const Part& part : parts_) items[part.item].done = part.session->n_pending() == 0;
+    for (const Part& part : parts_) {
+        StepItem& item = items[part.item];
+        item.done = part.session->n_pending() == 0;
+        if (item.logits_from >= 0) item.logits_from = std::max(item.logits_from, part.end);
+    }
     const float* row = output_.data();
     for (const Part& part : parts_) {
         for (int64_t p = part.rows_from; p < part.end; ++p, row += width) {
@@ -183,14 +187,9 @@ Status Engine::evaluate(Session& session, const std::atomic<bool>* cancel) {
 Status Engine::evaluate(Session& session, int64_t from, LogitsSink sink, const std::atomic<bool>* cancel) {
     if (from < 0 || from >= session.size())
         return fail(ErrorCode::kBadArgument, "logits: wanted from position {}, the session has {} tokens", from, session.size());
-    auto count = [&](size_t, int64_t position, std::span<const float> logits) {
-        from = position + 1;
-        sink(0, position, logits);
-    };
-    LogitsSink counting = count;
-    while (from < session.size()) {
-        StepItem item{.session = &session, .logits_from = from, .cancel = nullptr, .status = {}};
-        STERNA_CHECK(step({&item, 1}, &counting, cancel));
+    StepItem item{.session = &session, .logits_from = from, .cancel = nullptr, .status = {}};
+    while (!item.done) {
+        STERNA_CHECK(step({&item, 1}, &sink, cancel));
         STERNA_CHECK(std::move(item.status));
     }
     return {};

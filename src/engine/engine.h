@@ -46,12 +46,13 @@ struct EngineOptions {
 // One session's part of a step.
 struct StepItem {
     Session* session = nullptr;
-    // Logits of every position >= logits_from (evaluated anew where the cache already has them); -1: of the last token only.
+    // Logits of every position >= logits_from (evaluated anew where the cache already has them); -1: of the last token only. A step
+    // moves it behind the positions whose logits it has handed out.
     int64_t logits_from = -1;
     const std::atomic<bool>* cancel = nullptr;  // this item is left out from then on, with status kCancelled
 
     // Set by step().
-    bool done = false;  // everything is evaluated
+    bool done = false;  // everything is evaluated; further steps leave the item alone
     Status status;      // an error of this item alone (no page left, cancelled, ...); the session stays usable
 };
 

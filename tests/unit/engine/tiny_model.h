@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
 
@@ -16,7 +19,9 @@
 namespace sterna {
 
 inline std::unique_ptr<Model> load_model_file(const std::string& path, ThreadPool& pool) {
-    auto file = GgufFile::open(path);
+    std::ifstream stream(path, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+    auto file = GgufFile::from_bytes({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}, path);
     if (!file) {
         ADD_FAILURE() << file.error().message;
         return nullptr;
@@ -36,7 +41,7 @@ inline const Model& tiny_model(const std::string& name = "llama") {
     static ThreadPool pool(1);
     auto& model = models[name];
     if (!model) model = load_model_file(source_path("tests/golden/models/" + name + ".gguf").string(), pool);
-    if (!model) abort();
+    if (!model) std::abort();
     return *model;
 }
 
@@ -62,7 +67,7 @@ struct Bench {
         auto made = Engine::create(model, pool, options);
         if (!made) {
             ADD_FAILURE() << made.error().message;
-            abort();
+            std::abort();
         }
         engine = std::move(*made);
     }
