@@ -121,6 +121,14 @@ def environment():
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
     env.globals["strftime_now"] = lambda f: datetime.datetime.fromtimestamp(NOW, datetime.timezone.utc).replace(tzinfo=None).strftime(f)
+
+    class Namespace(jinja2.utils.Namespace):  # transformers refuses names with a leading underscore
+        def __setitem__(self, name, value):
+            if name.startswith("_"):
+                raise jinja2.exceptions.SecurityError(name)
+            super().__setitem__(name, value)
+
+    env.globals["namespace"] = Namespace
     env.raised = Raised
     return env
 

@@ -283,7 +283,7 @@ Value Interpreter::slice(const Value& value, const Value& start_value, const Val
                                                                     value.sequence().sequence_kind == SequenceKind::kTuple ||
                                                                     value.sequence().sequence_kind == SequenceKind::kRange));
     if (!sliceable || !is_bound(start_value) || !is_bound(stop_value) || !is_bound(step_value))
-        return make_undefined(fmt::format("'{} object' cannot be sliced this way", missing_owner(value)));
+        return fail(fmt::format("'{}' object cannot be sliced this way", type_name(value)));
     const int64_t size = static_cast<int64_t>(text ? value.string().length : value.sequence().items.size());
     const int64_t step = step_value.is(Kind::kNone) ? 1 : step_value.as_int();
     if (step == 0) return fail("slice step cannot be zero");

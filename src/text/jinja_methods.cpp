@@ -111,7 +111,7 @@ Value split_method(Interpreter& in, Function& f, const Args& args) {
         rest = strip(rest, "", true, !from_right, from_right);
         while (!rest.empty()) {
             if (done++ == limit) {
-                part(strip(rest, "", true, from_right, !from_right));
+                part(rest);
                 break;
             }
             size_t cut = 0;

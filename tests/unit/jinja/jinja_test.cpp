@@ -76,13 +76,16 @@ TEST(Jinja, RendersWhatPythonRenders) {
             const auto result = render(c.source, variables);
             if (c.kind == "expect") {
                 EXPECT_TRUE(result.has_value()) << result.error().message;
-                if (result) EXPECT_EQ(*result, c.expected);
+                EXPECT_EQ(result.value_or(""), c.expected);
                 continue;
             }
             EXPECT_FALSE(result.has_value()) << *result;
             if (result) continue;
-            if (c.kind == "raised") EXPECT_EQ(result.error().message, c.expected);
-            if (c.kind == "error") EXPECT_TRUE(result.error().message.starts_with("line ")) << result.error().message;
+            if (c.kind == "raised") {
+                EXPECT_EQ(result.error().message, c.expected);
+            } else {
+                EXPECT_TRUE(result.error().message.starts_with("line ")) << result.error().message;
+            }
         }
     }
     EXPECT_GE(count, 150u);
@@ -114,16 +117,16 @@ TEST(Jinja, RendersTheTemplatesOfRealModels) {
                 if (word == "error") {
                     EXPECT_FALSE(result.has_value());
                 } else if (word.starts_with("!")) {
-                    EXPECT_FALSE(result.has_value());
-                    if (!result) EXPECT_EQ("!" + hash(result.error().message), word) << result.error().message;
+                    ASSERT_FALSE(result.has_value());
+                    EXPECT_EQ("!" + hash(result.error().message), word) << result.error().message;
                 } else {
-                    EXPECT_TRUE(result.has_value()) << result.error().message;
-                    if (result) EXPECT_EQ(hash(*result), word) << *result;
+                    ASSERT_TRUE(result.has_value()) << result.error().message;
+                    EXPECT_EQ(hash(*result), word) << *result;
                 }
                 const auto& differs = golden["differs"];
                 if (!other[key].contains("text") || std::find(differs.begin(), differs.end(), name + " " + key) != differs.end()) continue;
                 ++compared_with_other;
-                if (result) EXPECT_EQ(*result, other[key]["text"].get<std::string>());
+                EXPECT_EQ(result.value_or(""), other[key]["text"].get<std::string>());
             }
         }
     }
@@ -157,8 +160,8 @@ TEST(Jinja, LimitsHoldAgainstHostileTemplates) {
     EXPECT_TRUE(limited("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"));
     EXPECT_TRUE(limited("{% for i in range(99999) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' * 1000 }}{% endfor %}"));
     EXPECT_TRUE(limited("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"));
-    EXPECT_TRUE(limited(std::string(100'000, '(').insert(0, "{{ ")));
-    EXPECT_TRUE(limited("{{ " + std::string(100'000, '[')));
+    EXPECT_TRUE(limited("{{ " + std::string(50'000, '(') + std::string(50'000, ')') + " }}"));
+    EXPECT_TRUE(limited("{{ " + std::string(50'000, '[') + std::string(50'000, ']') + " }}"));
     EXPECT_TRUE(limited("{{ " + std::string(100'000, '-') + "1 }}"));
     std::string nots = "{{ ", dots = "{{ a", ifs, filters = "{{ a";
     for (int i = 0; i < 50'000; ++i) {
