@@ -12,10 +12,10 @@ float from_bits(uint32_t bits) {
     return x;
 }
 
-// Every 1009th float, both signs: 4.2 million arguments, subnormal ones and infinities included.
+// Every 4003rd float, both signs: a million arguments, subnormal ones and infinities included.
 template <class F>
 void sweep(F f) {
-    for (uint64_t bits = 0; bits < 1ull << 32; bits += 1009) f(from_bits(uint32_t(bits)));
+    for (uint64_t bits = 0; bits < 1ull << 32; bits += 4003) f(from_bits(uint32_t(bits)));
     for (float x : {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 88.7228394f, 88.7228470f, -103.972076f, -103.972084f, -87.3365479f}) f(x);
 }
 
@@ -34,7 +34,7 @@ TEST(Math, TanhIsWithinFourUnits) {
 
 TEST(Math, LogIsWithinOneUnit) {
     double worst = 0;
-    for (uint64_t bits = 0; bits <= 0x7f800000u; bits += 4099) {
+    for (uint64_t bits = 0; bits <= 0x7f800000u; bits += 40009) {
         float x = from_bits(uint32_t(bits));
         worst = std::max(worst, ulps(log_f32(x), std::log(double(x))));
     }
