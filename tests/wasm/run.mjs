@@ -18,7 +18,8 @@ if (existsSync(data)) {
     env.STERNA_TESTDATA = '/absent';
 }
 
-const wasi = new WASI({ version: 'preview1', args: [program, ...args], env, preopens, returnOnExit: true });
+// Node 20 collects a WASI object during its own start() when nothing else refers to it, and dies.
+const wasi = (globalThis.wasi = new WASI({ version: 'preview1', args: [program, ...args], env, preopens, returnOnExit: true }));
 const module = new WebAssembly.Module(readFileSync(program));
 const instance = new WebAssembly.Instance(module, wasi.getImportObject());
 process.exitCode = wasi.start(instance);
