@@ -17,7 +17,8 @@ Result<ChatTemplate> ChatTemplate::from_source(std::string_view source, std::str
 
 Result<ChatTemplate> ChatTemplate::builtin(std::string_view family, std::string_view bos, std::string_view eos) {
     const std::span<const ChatFamily> families = chat_families();
-    const auto found = std::find_if(families.begin(), families.end(), [&](const ChatFamily& f) { return f.name == family; });
+    const auto found =
+        std::find_if(families.begin(), families.end(), [&](const ChatFamily& f) { return f.name == family; });
     if (found == families.end()) {
         std::string known;
         for (const ChatFamily& f : families) known += (known.empty() ? "" : ", ") + std::string(f.name);
@@ -37,8 +38,10 @@ std::vector<std::string_view> ChatTemplate::builtin_families() {
 }
 
 Result<ChatTemplate> ChatTemplate::from_metadata(const Metadata& metadata, std::string_view bos, std::string_view eos) {
-    if (const auto source = metadata.get_string("tokenizer.chat_template"); source && !source->empty()) return from_source(*source, bos, eos);
-    const std::vector<std::string_view> tokens = metadata.get_strings("tokenizer.ggml.tokens").value_or(std::vector<std::string_view>());
+    if (const auto source = metadata.get_string("tokenizer.chat_template"); source && !source->empty())
+        return from_source(*source, bos, eos);
+    const std::vector<std::string_view> tokens =
+        metadata.get_strings("tokenizer.ggml.tokens").value_or(std::vector<std::string_view>());
     const std::string_view family = guess_chat_family(tokens, metadata.get_string("general.architecture").value_or(""),
                                                       metadata.get_string("general.name").value_or(""));
     if (family.empty())
@@ -48,10 +51,15 @@ Result<ChatTemplate> ChatTemplate::from_metadata(const Metadata& metadata, std::
     return builtin(family, bos, eos);
 }
 
-Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages, const ChatRenderOptions& options) const {
+Result<std::string> ChatTemplate::render(const std::vector<ChatMessage>& messages,
+                                         const ChatRenderOptions& options) const {
     // As transformers' apply_chat_template passes them: tools and documents are None when there are none.
-    OrderedJson variables = {{"messages", OrderedJson::array()}, {"tools", options.tools}, {"documents", nullptr},
-                             {"add_generation_prompt", options.add_generation_prompt}, {"bos_token", bos_}, {"eos_token", eos_}};
+    OrderedJson variables = {{"messages", OrderedJson::array()},
+                             {"tools", options.tools},
+                             {"documents", nullptr},
+                             {"add_generation_prompt", options.add_generation_prompt},
+                             {"bos_token", bos_},
+                             {"eos_token", eos_}};
     for (const ChatMessage& message : messages) {
         OrderedJson object = {{"role", message.role}, {"content", message.content}};
         if (message.extra.is_object()) object.update(message.extra);

@@ -1,5 +1,5 @@
-// A conversation to the prompt text that a model was trained on: the template in its file, or a built-in one of its family.
-// Immutable after load; share freely.
+// A conversation to the prompt text that a model was trained on: the template in its file, or a built-in one of its
+// family. Immutable after load; share freely.
 #pragma once
 
 #include <optional>
@@ -28,11 +28,12 @@ struct ChatRenderOptions {
 
 class ChatTemplate {
 public:
-    // tokenizer.chat_template of the metadata, else the built-in template that fits the vocabulary's special tokens and the
-    // architecture, else an error that says so. bos and eos are the texts of those tokens.
+    // tokenizer.chat_template of the metadata, else the built-in template that fits the vocabulary's special tokens and
+    // the architecture, else an error that says so. bos and eos are the texts of those tokens.
     static Result<ChatTemplate> from_metadata(const Metadata& metadata, std::string_view bos, std::string_view eos);
     static Result<ChatTemplate> from_source(std::string_view source, std::string_view bos, std::string_view eos);
-    // By family name: "chatml", "llama2", "llama3", "mistral", "zephyr", "gemma", "phi3", "deepseek", "vicuna", "alpaca", ...
+    // By family name: "chatml", "llama2", "llama3", "mistral", "zephyr", "gemma", "phi3", "deepseek", "vicuna",
+    // "alpaca", ...
     static Result<ChatTemplate> builtin(std::string_view family, std::string_view bos, std::string_view eos);
     static std::vector<std::string_view> builtin_families();
 

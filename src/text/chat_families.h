@@ -16,6 +16,7 @@ struct ChatFamily {
 std::span<const ChatFamily> chat_families();
 
 // "" when nothing fits. `tokens` is the vocabulary.
-std::string_view guess_chat_family(std::span<const std::string_view> tokens, std::string_view architecture, std::string_view name);
+std::string_view guess_chat_family(std::span<const std::string_view> tokens, std::string_view architecture,
+                                   std::string_view name);
 
 }  // namespace sterna

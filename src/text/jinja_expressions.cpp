@@ -11,22 +11,32 @@ Value Interpreter::eval(const Expr& expr) {
     if (failed_) return {};
     switch (expr.kind) {
         case ExprKind::kNone:
-        case ExprKind::kNothing: return Value::none();
-        case ExprKind::kBool: return Value::boolean(expr.integer != 0);
-        case ExprKind::kInt: return Value::integer(expr.integer);
-        case ExprKind::kFloat: return Value::real(expr.real);
-        case ExprKind::kText: return make_string(expr.text);
-        case ExprKind::kName: return eval_name(expr);
+        case ExprKind::kNothing:
+            return Value::none();
+        case ExprKind::kBool:
+            return Value::boolean(expr.integer != 0);
+        case ExprKind::kInt:
+            return Value::integer(expr.integer);
+        case ExprKind::kFloat:
+            return Value::real(expr.real);
+        case ExprKind::kText:
+            return make_string(expr.text);
+        case ExprKind::kName:
+            return eval_name(expr);
         case ExprKind::kNamespaceRef:
-        case ExprKind::kSlice: return fail("a slice stands outside of a subscript");
-        case ExprKind::kBlockValue: return block_value_;
+        case ExprKind::kSlice:
+            return fail("a slice stands outside of a subscript");
+        case ExprKind::kBlockValue:
+            return block_value_;
         case ExprKind::kAttribute: {
             const Value base = eval(*expr.kids[0]);
             line_ = expr.line;
             return attribute(base, expr.text, &expr);
         }
-        case ExprKind::kItem: return eval_item(expr);
-        case ExprKind::kCall: return eval_call(expr);
+        case ExprKind::kItem:
+            return eval_item(expr);
+        case ExprKind::kCall:
+            return eval_call(expr);
         case ExprKind::kFilter:
         case ExprKind::kTest: {
             Args args;
@@ -36,15 +46,21 @@ Value Interpreter::eval(const Expr& expr) {
             if (expr.kind == ExprKind::kFilter) return filter(expr.text, args);
             return Value::boolean(test(expr.text, args));
         }
-        case ExprKind::kNegative: return negate(eval(*expr.kids[0]));
+        case ExprKind::kNegative:
+            return negate(eval(*expr.kids[0]));
         case ExprKind::kPositive: {
             const Value value = eval(*expr.kids[0]);
-            if (!value.is_number()) return check_defined(value) ? fail(fmt::format("bad operand type for unary +: '{}'", type_name(value))) : Value();
+            if (!value.is_number())
+                return check_defined(value) ? fail(fmt::format("bad operand type for unary +: '{}'", type_name(value)))
+                                            : Value();
             return value.is(Kind::kFloat) ? value : Value::integer(value.as_int());
         }
-        case ExprKind::kNot: return Value::boolean(!truth(eval(*expr.kids[0])));
-        case ExprKind::kBinary: return eval_binary(expr);
-        case ExprKind::kConcat: return eval_concat(expr);
+        case ExprKind::kNot:
+            return Value::boolean(!truth(eval(*expr.kids[0])));
+        case ExprKind::kBinary:
+            return eval_binary(expr);
+        case ExprKind::kConcat:
+            return eval_concat(expr);
         case ExprKind::kAnd:
         case ExprKind::kOr: {
             Value value;
@@ -54,7 +70,8 @@ Value Interpreter::eval(const Expr& expr) {
             }
             return value;
         }
-        case ExprKind::kCompare: return eval_compare(expr);
+        case ExprKind::kCompare:
+            return eval_compare(expr);
         case ExprKind::kConditional: {
             if (truth(eval(*expr.kids[1]))) return eval(*expr.kids[0]);
             if (expr.kids[2]->kind != ExprKind::kNothing) return eval(*expr.kids[2]);
@@ -65,9 +82,11 @@ Value Interpreter::eval(const Expr& expr) {
             std::vector<Value> items;
             items.reserve(expr.kids.size());
             for (const ExprPtr& kid : expr.kids) items.push_back(eval(*kid));
-            return make_sequence(std::move(items), expr.kind == ExprKind::kList ? SequenceKind::kList : SequenceKind::kTuple);
+            return make_sequence(std::move(items),
+                                 expr.kind == ExprKind::kList ? SequenceKind::kList : SequenceKind::kTuple);
         }
-        case ExprKind::kDict: return eval_dict(expr);
+        case ExprKind::kDict:
+            return eval_dict(expr);
     }
     return {};
 }
@@ -131,9 +150,15 @@ bool Interpreter::eval_args(const Expr& expr, Args& args) {
     for (size_t i = 0; i < expr.args.size() && !failed_; ++i) {
         Value value = eval(*expr.kids[i + 1]);
         switch (expr.args[i].kind) {
-            case ArgKind::kPositional: args.positional.push_back(std::move(value)); break;
-            case ArgKind::kKeyword: args.named.emplace_back(expr.args[i].name, std::move(value)); break;
-            case ArgKind::kStar: iterate(value, args.positional); break;
+            case ArgKind::kPositional:
+                args.positional.push_back(std::move(value));
+                break;
+            case ArgKind::kKeyword:
+                args.named.emplace_back(expr.args[i].name, std::move(value));
+                break;
+            case ArgKind::kStar:
+                iterate(value, args.positional);
+                break;
             case ArgKind::kDoubleStar:
                 if (!value.is(Kind::kDict)) {
                     fail(fmt::format("argument after ** must be a mapping, not {}", type_name(value)));
@@ -212,7 +237,9 @@ Value Interpreter::eval_item(const Expr& expr) {
 
 namespace {
 
-const char* missing_owner(const Value& value) { return value.is(Kind::kNone) ? "None" : type_name(value); }
+const char* missing_owner(const Value& value) {
+    return value.is(Kind::kNone) ? "None" : type_name(value);
+}
 
 }  // namespace
 
@@ -235,15 +262,20 @@ Value Interpreter::attribute(const Value& value, std::string_view name, const Ex
         return found ? *found : missing_attribute(value, name, where);
     }
     if (value.is(Kind::kLoop)) return loop_attribute(value, name);
-    if (value.is(Kind::kFunction) && value.function().macro && name == "name") return make_string(std::string(value.function().name));
-    if (value.is(Kind::kSequence) && value.sequence().sequence_kind == SequenceKind::kGroup && (name == "grouper" || name == "list"))
+    if (value.is(Kind::kFunction) && value.function().macro && name == "name")
+        return make_string(std::string(value.function().name));
+    if (value.is(Kind::kSequence) && value.sequence().sequence_kind == SequenceKind::kGroup &&
+        (name == "grouper" || name == "list"))
         return value.sequence().items[name == "list"];
     if (const Builtin method = find_method(value, name)) {
         // The name must outlive this call; the template's own text does, a computed one may not.
-        return make_builtin(where && where->kind == ExprKind::kAttribute ? std::string_view(where->text) : std::string_view("method"), method, value);
+        return make_builtin(
+            where && where->kind == ExprKind::kAttribute ? std::string_view(where->text) : std::string_view("method"),
+            method, value);
     }
     if (is_mutating_method(value, name))
-        return make_undefined(fmt::format("'{}' of a '{}' changes it, which templates may not do", name, type_name(value)));
+        return make_undefined(
+            fmt::format("'{}' of a '{}' changes it, which templates may not do", name, type_name(value)));
     if (value.is(Kind::kDict))
         if (const Value* found = value.dict().find(name)) return *found;
     return missing_attribute(value, name, where);
@@ -261,7 +293,8 @@ Value Interpreter::item(const Value& value, const Value& key, const Expr* where)
         const auto size = static_cast<int64_t>(text ? value.string().length : value.sequence().items.size());
         const int64_t index = key.as_int() < 0 ? key.as_int() + size : key.as_int();
         const SequenceKind kind = text ? SequenceKind::kList : value.sequence().sequence_kind;
-        const bool subscriptable = kind != SequenceKind::kKeys && kind != SequenceKind::kValues && kind != SequenceKind::kItems && kind != SequenceKind::kIterator;
+        const bool subscriptable = kind != SequenceKind::kKeys && kind != SequenceKind::kValues &&
+                                   kind != SequenceKind::kItems && kind != SequenceKind::kIterator;
         if (index >= 0 && index < size && subscriptable) {
             if (!text) return value.sequence().items[static_cast<size_t>(index)];
             return slice(value, Value::integer(index), Value::integer(index + 1), Value::none());
@@ -271,17 +304,21 @@ Value Interpreter::item(const Value& value, const Value& key, const Expr* where)
         if (find_method(value, key.text()) || value.is(Kind::kLoop)) return attribute(value, key.text(), where);
         return missing_attribute(value, key.text(), where);
     }
-    if (key.is(Kind::kUndefined)) return make_undefined(fmt::format("'{} object' has no element Undefined", missing_owner(value)));
-    return make_undefined(fmt::format("'{} object' has no element {}", missing_owner(value), key.is_number() ? repr(key) : type_name(key)));
+    if (key.is(Kind::kUndefined))
+        return make_undefined(fmt::format("'{} object' has no element Undefined", missing_owner(value)));
+    return make_undefined(fmt::format("'{} object' has no element {}", missing_owner(value),
+                                      key.is_number() ? repr(key) : type_name(key)));
 }
 
-Value Interpreter::slice(const Value& value, const Value& start_value, const Value& stop_value, const Value& step_value) {
+Value Interpreter::slice(const Value& value, const Value& start_value, const Value& stop_value,
+                         const Value& step_value) {
     if (!check_defined(value)) return {};
     const bool text = value.is(Kind::kString);
     auto is_bound = [](const Value& bound) { return bound.is(Kind::kNone) || bound.is_integral(); };
-    const bool sliceable = text || (value.is(Kind::kSequence) && (value.sequence().sequence_kind == SequenceKind::kList ||
-                                                                    value.sequence().sequence_kind == SequenceKind::kTuple ||
-                                                                    value.sequence().sequence_kind == SequenceKind::kRange));
+    const bool sliceable =
+        text || (value.is(Kind::kSequence) && (value.sequence().sequence_kind == SequenceKind::kList ||
+                                               value.sequence().sequence_kind == SequenceKind::kTuple ||
+                                               value.sequence().sequence_kind == SequenceKind::kRange));
     if (!sliceable || !is_bound(start_value) || !is_bound(stop_value) || !is_bound(step_value))
         return fail(fmt::format("'{}' object cannot be sliced this way", type_name(value)));
     const int64_t size = static_cast<int64_t>(text ? value.string().length : value.sequence().items.size());

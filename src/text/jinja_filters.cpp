@@ -1,14 +1,17 @@
 // Filters on texts and single values; those on sequences are in jinja_sequence_filters.cpp.
+#include "text/jinja_filters.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 
-#include "text/jinja_filters.h"
 #include "text/jinja_text.h"
 
 namespace sterna::jinja {
 
-bool is_none(const Value* value) { return !value || value->is(Kind::kNone); }
+bool is_none(const Value* value) {
+    return !value || value->is(Kind::kNone);
+}
 
 bool to_int(Interpreter& in, std::string_view function, const Value& value, int64_t& result) {
     if (!value.is_integral()) {
@@ -23,12 +26,23 @@ std::string escape_html(std::string_view text) {
     std::string out;
     for (char c : text) {
         switch (c) {
-            case '&': out += "&amp;"; break;
-            case '<': out += "&lt;"; break;
-            case '>': out += "&gt;"; break;
-            case '"': out += "&#34;"; break;
-            case '\'': out += "&#39;"; break;
-            default: out += c;
+            case '&':
+                out += "&amp;";
+                break;
+            case '<':
+                out += "&lt;";
+                break;
+            case '>':
+                out += "&gt;";
+                break;
+            case '"':
+                out += "&#34;";
+                break;
+            case '\'':
+                out += "&#39;";
+                break;
+            default:
+                out += c;
         }
     }
     return out;
@@ -55,8 +69,13 @@ bool parse_int(std::string_view text, int64_t base, int64_t& result) {
             digit_before = false;
             continue;
         }
-        const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'z' ? c - 'a' + 10 : c >= 'A' && c <= 'Z' ? c - 'A' + 10 : 99;
-        if (digit >= base || __builtin_mul_overflow(value, base, &value) || __builtin_sub_overflow(value, int64_t{digit}, &value)) return false;
+        const int digit = c >= '0' && c <= '9'   ? c - '0'
+                          : c >= 'a' && c <= 'z' ? c - 'a' + 10
+                          : c >= 'A' && c <= 'Z' ? c - 'A' + 10
+                                                 : 99;
+        if (digit >= base || __builtin_mul_overflow(value, base, &value) ||
+            __builtin_sub_overflow(value, int64_t{digit}, &value))
+            return false;
         digit_before = true;
     }
     if (!digit_before || (!negative && value == INT64_MIN)) return false;
@@ -97,7 +116,8 @@ bool parse_float(std::string_view source, double& result) {
     }
     if ((whole.empty() && fraction.empty()) || (part == &exponent && !digit_before)) return false;
     whole.erase(0, std::min(whole.find_first_not_of('0'), whole.size()));
-    std::string json = (negative ? "-" : "") + (whole.empty() ? "0" : whole) + "." + (fraction.empty() ? "0" : fraction);
+    std::string json =
+        (negative ? "-" : "") + (whole.empty() ? "0" : whole) + "." + (fraction.empty() ? "0" : fraction);
     if (!exponent.empty()) json += "e" + exponent;
     const auto number = nlohmann::json::parse(json, nullptr, false);
     if (number.is_number()) {
@@ -112,7 +132,9 @@ namespace {
 
 using Found = std::array<const Value*, 5>;
 
-Value text_of(Interpreter& in, const Value& value) { return value.is(Kind::kString) ? value : in.make_string(in.str(value)); }
+Value text_of(Interpreter& in, const Value& value) {
+    return value.is(Kind::kString) ? value : in.make_string(in.str(value));
+}
 
 template <std::string (*convert)(std::string_view)>
 Value convert_filter(Interpreter& in, const Args& args) {
@@ -147,7 +169,8 @@ Value trim(Interpreter& in, const Args& args) {
     const std::string text = in.str(*a[0]);
     const bool blanks = is_none(a[1]);
     const std::string chars = blanks ? "" : in.str(*a[1]);
-    return in.make_string(std::string(strip(text, chars, blanks, true, true)), a[0]->is(Kind::kString) && a[0]->string().markup);
+    return in.make_string(std::string(strip(text, chars, blanks, true, true)),
+                          a[0]->is(Kind::kString) && a[0]->string().markup);
 }
 
 Value replace(Interpreter& in, const Args& args) {
@@ -171,7 +194,8 @@ Value replace(Interpreter& in, const Args& args) {
             out += text.substr(start, at - start);
         }
     } else {
-        for (size_t hit = 0; done < most && out.size() <= limit && (hit = find_text(text, from, at)) != std::string::npos; ++done) {
+        for (size_t hit = 0;
+             done < most && out.size() <= limit && (hit = find_text(text, from, at)) != std::string::npos; ++done) {
             out.append(text, at, hit - at);
             out += to;
             at = hit + from.size();
@@ -208,7 +232,8 @@ Value tojson(Interpreter& in, const Args& args) {
     if (!is_none(a[3])) {
         std::vector<Value> both;
         if (!in.iterate(*a[3], both)) return {};
-        if (both.size() != 2 || !both[0].is(Kind::kString) || !both[1].is(Kind::kString)) return in.fail("tojson: separators are two texts");
+        if (both.size() != 2 || !both[0].is(Kind::kString) || !both[1].is(Kind::kString))
+            return in.fail("tojson: separators are two texts");
         style.item_separator = both[0].text();
         style.key_separator = both[1].text();
     }
@@ -220,14 +245,17 @@ Value tojson(Interpreter& in, const Args& args) {
 Value indent(Interpreter& in, const Args& args) {
     Found a{};
     if (!bind(in, "indent", args, {"s", "width", "first", "blank"}, 1, a.data())) return {};
-    if (!a[0]->is(Kind::kString)) return in.check_defined(*a[0]) ? in.fail(fmt::format("indent: expected a str, found {}", type_name(*a[0]))) : Value();
+    if (!a[0]->is(Kind::kString))
+        return in.check_defined(*a[0]) ? in.fail(fmt::format("indent: expected a str, found {}", type_name(*a[0])))
+                                       : Value();
     std::string indention(4, ' ');
     if (a[1] && a[1]->is(Kind::kString)) {
         indention = a[1]->text();
     } else if (a[1]) {
         int64_t width = 0;
         if (!to_int(in, "indent", *a[1], width)) return {};
-        if (width > static_cast<int64_t>(in.limits().max_string_bytes)) return in.fail("indent: width beyond the longest string", ErrorCode::kLimit);
+        if (width > static_cast<int64_t>(in.limits().max_string_bytes))
+            return in.fail("indent: width beyond the longest string", ErrorCode::kLimit);
         indention.assign(static_cast<size_t>(std::max<int64_t>(0, width)), ' ');
     }
     const bool blank = a[3] && truth(*a[3]);
@@ -282,7 +310,8 @@ Value abs_filter(Interpreter& in, const Args& args) {
     if (!bind(in, "abs", args, {"x"}, 1, a.data()) || !in.check_defined(*a[0])) return {};
     if (a[0]->is(Kind::kFloat)) return Value::real(std::fabs(a[0]->as_double()));
     if (!a[0]->is_integral()) return in.fail(fmt::format("bad operand type for abs(): '{}'", type_name(*a[0])));
-    return a[0]->as_int() < 0 ? in.binary(Operator::kSubtract, Value::integer(0), *a[0]) : Value::integer(a[0]->as_int());
+    return a[0]->as_int() < 0 ? in.binary(Operator::kSubtract, Value::integer(0), *a[0])
+                              : Value::integer(a[0]->as_int());
 }
 
 Value round_filter(Interpreter& in, const Args& args) {
@@ -292,7 +321,8 @@ Value round_filter(Interpreter& in, const Args& args) {
     if (a[1] && !to_int(in, "round", *a[1], precision)) return {};
     const std::string method = a[2] ? in.str(*a[2]) : "common";
     if (!a[0]->is_number()) return in.fail(fmt::format("round: expected a number, found {}", type_name(*a[0])));
-    if (method != "common" && method != "ceil" && method != "floor") return in.fail("round: method must be common, ceil or floor");
+    if (method != "common" && method != "ceil" && method != "floor")
+        return in.fail("round: method must be common, ceil or floor");
     if (precision > 300 || precision < -300) return in.fail("round: precision out of range");
     const double value = a[0]->as_double();
     if (method != "common") {
@@ -334,7 +364,8 @@ Value safe(Interpreter& in, const Args& args) {
 }
 
 Value format_filter(Interpreter& in, const Args& args) {
-    if (args.positional.size() > 1 && !args.named.empty()) return in.fail("format: positional and keyword arguments at the same time");
+    if (args.positional.size() > 1 && !args.named.empty())
+        return in.fail("format: positional and keyword arguments at the same time");
     const Value format = text_of(in, args.positional[0]);
     if (in.failed()) return {};
     if (!args.named.empty()) {
@@ -342,7 +373,8 @@ Value format_filter(Interpreter& in, const Args& args) {
         for (const auto& [name, value] : args.named) dict->set(in.make_string(name), value);
         return in.percent_format(format, in.make_dict(std::move(dict)));
     }
-    return in.percent_format(format, in.make_sequence({args.positional.begin() + 1, args.positional.end()}, SequenceKind::kTuple));
+    return in.percent_format(
+        format, in.make_sequence({args.positional.begin() + 1, args.positional.end()}, SequenceKind::kTuple));
 }
 
 Value wordcount(Interpreter& in, const Args& args) {
@@ -365,12 +397,15 @@ Value truncate(Interpreter& in, const Args& args) {
     if (!bind(in, "truncate", args, {"s", "length", "killwords", "end", "leeway"}, 1, a.data())) return {};
     const Value text = text_of(in, *a[0]);
     int64_t length = 255, leeway = 5;
-    if (in.failed() || (a[1] && !to_int(in, "truncate", *a[1], length)) || (!is_none(a[4]) && !to_int(in, "truncate", *a[4], leeway))) return {};
+    if (in.failed() || (a[1] && !to_int(in, "truncate", *a[1], length)) ||
+        (!is_none(a[4]) && !to_int(in, "truncate", *a[4], leeway)))
+        return {};
     const Value end = a[3] ? text_of(in, *a[3]) : in.make_string("...");
     if (in.failed()) return {};
     const auto end_length = static_cast<int64_t>(end.string().length);
     if (length < end_length || leeway < 0) return in.fail("truncate: the length is too small");
-    if (length > INT32_MAX || leeway > INT32_MAX || static_cast<int64_t>(text.string().length) <= length + leeway) return text;
+    if (length > INT32_MAX || leeway > INT32_MAX || static_cast<int64_t>(text.string().length) <= length + leeway)
+        return text;
     std::string cut = in.slice(text, Value::none(), Value::integer(length - end_length), Value::none()).text();
     if (!(a[2] && truth(*a[2]))) cut = cut.substr(0, std::min(cut.rfind(' '), cut.size()));
     return in.make_string(cut + end.text());
@@ -393,7 +428,8 @@ Value urlencode(Interpreter& in, const Args& args) {
     auto quote = [&](const Value& value, bool query) {
         std::string out;
         for (char c : in.str(value)) {
-            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-' || c == '~' || (c == '/' && !query);
+            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+                               c == '.' || c == '-' || c == '~' || (c == '/' && !query);
             if (plain) {
                 out += c;
             } else if (c == ' ' && query) {
@@ -408,7 +444,8 @@ Value urlencode(Interpreter& in, const Args& args) {
     std::string out;
     std::vector<Value> pairs;
     if (a[0]->is(Kind::kDict)) {
-        for (const auto& [key, value] : a[0]->dict().entries) out += (out.empty() ? "" : "&") + quote(key, true) + "=" + quote(value, true);
+        for (const auto& [key, value] : a[0]->dict().entries)
+            out += (out.empty() ? "" : "&") + quote(key, true) + "=" + quote(value, true);
     } else if (in.iterate(*a[0], pairs)) {
         for (const Value& pair : pairs) {
             std::vector<Value> both;
@@ -427,7 +464,8 @@ Value striptags(Interpreter& in, const Args& args) {
     std::string bare, out;
     for (size_t at = 0; at < text.size();) {
         const size_t open = text.find('<', at);
-        const size_t close = open == std::string::npos ? open : text.find(text.compare(open, 4, "<!--") == 0 ? "-->" : ">", open);
+        const size_t close =
+            open == std::string::npos ? open : text.find(text.compare(open, 4, "<!--") == 0 ? "-->" : ">", open);
         if (close == std::string::npos) {
             bare.append(text, at);
             break;
@@ -449,12 +487,30 @@ Value striptags(Interpreter& in, const Args& args) {
 }
 
 constexpr NamedFilter kTextFilters[] = {
-    {"abs", abs_filter}, {"capitalize", convert_filter<capitalize>}, {"center", center}, {"d", default_filter},
-    {"default", default_filter}, {"e", safe<true>}, {"escape", safe<true>}, {"float", float_filter},
-    {"forceescape", safe<true>}, {"format", format_filter}, {"indent", indent}, {"int", int_filter},
-    {"lower", convert_filter<to_lower>}, {"replace", replace}, {"round", round_filter}, {"safe", safe<false>},
-    {"string", string_filter}, {"striptags", striptags}, {"title", convert_filter<title>}, {"tojson", tojson},
-    {"trim", trim}, {"truncate", truncate}, {"upper", convert_filter<to_upper>}, {"urlencode", urlencode},
+    {"abs", abs_filter},
+    {"capitalize", convert_filter<capitalize>},
+    {"center", center},
+    {"d", default_filter},
+    {"default", default_filter},
+    {"e", safe<true>},
+    {"escape", safe<true>},
+    {"float", float_filter},
+    {"forceescape", safe<true>},
+    {"format", format_filter},
+    {"indent", indent},
+    {"int", int_filter},
+    {"lower", convert_filter<to_lower>},
+    {"replace", replace},
+    {"round", round_filter},
+    {"safe", safe<false>},
+    {"string", string_filter},
+    {"striptags", striptags},
+    {"title", convert_filter<title>},
+    {"tojson", tojson},
+    {"trim", trim},
+    {"truncate", truncate},
+    {"upper", convert_filter<to_upper>},
+    {"urlencode", urlencode},
     {"wordcount", wordcount},
 };
 

@@ -28,11 +28,13 @@ Value too_long(Interpreter& in) {
 // Digits at `at`; clamped so that nothing overflows.
 int64_t read_number(std::string_view text, size_t& at) {
     int64_t value = 0;
-    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at) value = std::min<int64_t>(value * 10 + (text[at] - '0'), int64_t{1} << 40);
+    for (; at < text.size() && text[at] >= '0' && text[at] <= '9'; ++at)
+        value = std::min<int64_t>(value * 10 + (text[at] - '0'), int64_t{1} << 40);
     return value;
 }
 
-bool append_padded(Interpreter& in, std::string& out, std::string_view sign, std::string_view body, const Spec& spec, char default_align) {
+bool append_padded(Interpreter& in, std::string& out, std::string_view sign, std::string_view body, const Spec& spec,
+                   char default_align) {
     const auto length = static_cast<int64_t>(count_chars(sign) + count_chars(body));
     const int64_t pad = std::max<int64_t>(0, spec.width - length);
     if (out.size() + static_cast<size_t>(pad) * spec.fill.size() + body.size() > in.limits().max_string_bytes) {
@@ -62,22 +64,34 @@ std::string grouped(std::string digits, char separator, size_t every) {
     return digits;
 }
 
-std::string sign_of(bool negative, char mode) { return negative ? "-" : mode == '+' ? "+" : mode == ' ' ? " " : ""; }
+std::string sign_of(bool negative, char mode) {
+    return negative ? "-" : mode == '+' ? "+" : mode == ' ' ? " " : "";
+}
 
 bool append_int(Interpreter& in, std::string& out, int64_t value, const Spec& spec) {
     const uint64_t magnitude = value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value);
     std::string sign = sign_of(value < 0, spec.sign), digits;
     switch (spec.type) {
-        case 'x': digits = fmt::format("{:x}", magnitude); break;
-        case 'X': digits = fmt::format("{:X}", magnitude); break;
-        case 'o': digits = fmt::format("{:o}", magnitude); break;
-        case 'b': digits = fmt::format("{:b}", magnitude); break;
-        default: digits = std::to_string(magnitude);
+        case 'x':
+            digits = fmt::format("{:x}", magnitude);
+            break;
+        case 'X':
+            digits = fmt::format("{:X}", magnitude);
+            break;
+        case 'o':
+            digits = fmt::format("{:o}", magnitude);
+            break;
+        case 'b':
+            digits = fmt::format("{:b}", magnitude);
+            break;
+        default:
+            digits = std::to_string(magnitude);
     }
     const bool decimal = spec.type == 0 || spec.type == 'd' || spec.type == 'n' || spec.type == 'i' || spec.type == 'u';
     if (spec.group) digits = grouped(std::move(digits), spec.group, decimal ? 3 : 4);
     if (spec.alternate && !decimal) sign += fmt::format("0{}", spec.type);
-    if (spec.precision > static_cast<int64_t>(digits.size())) digits.insert(0, static_cast<size_t>(spec.precision) - digits.size(), '0');
+    if (spec.precision > static_cast<int64_t>(digits.size()))
+        digits.insert(0, static_cast<size_t>(spec.precision) - digits.size(), '0');
     return append_padded(in, out, sign, digits, spec, '>');
 }
 
@@ -162,14 +176,19 @@ bool append_formatted(Interpreter& in, std::string& out, const Value& value, std
     Spec spec;
     if (!parse_spec(in, text, spec)) return false;
     static constexpr std::string_view kIntTypes("dnxXob"), kRealTypes("eEfFgG%n");
-    auto any_of = [&](std::string_view types) { return spec.type == 0 || types.find(spec.type) != std::string_view::npos; };
+    auto any_of = [&](std::string_view types) {
+        return spec.type == 0 || types.find(spec.type) != std::string_view::npos;
+    };
     if (value.is_integral() && spec.type == 'c') {
         std::string character;
-        if (value.as_int() >= 0 && value.as_int() <= 0x10FFFF) append_char(character, static_cast<uint32_t>(value.as_int()));
+        if (value.as_int() >= 0 && value.as_int() <= 0x10FFFF)
+            append_char(character, static_cast<uint32_t>(value.as_int()));
         return append_padded(in, out, "", character, spec, '<');
     }
-    if (value.is(Kind::kBool) && spec.type == 0) return append_text(in, out, value.as_int() ? "True" : "False", spec, '<');
-    if (value.is_integral() && any_of(kIntTypes) && spec.precision < 0) return append_int(in, out, value.as_int(), spec);
+    if (value.is(Kind::kBool) && spec.type == 0)
+        return append_text(in, out, value.as_int() ? "True" : "False", spec, '<');
+    if (value.is_integral() && any_of(kIntTypes) && spec.precision < 0)
+        return append_int(in, out, value.as_int(), spec);
     if (value.is_number() && any_of(kRealTypes)) {
         return append_real(in, out, value.as_double(), spec);
     }
@@ -180,7 +199,8 @@ bool append_formatted(Interpreter& in, std::string& out, const Value& value, std
         }
         return append_text(in, out, value.text(), spec, '<');
     }
-    if (in.check_defined(value)) in.fail(fmt::format("format '{}' does not fit a value of type {}", text.substr(0, 100), type_name(value)));
+    if (in.check_defined(value))
+        in.fail(fmt::format("format '{}' does not fit a value of type {}", text.substr(0, 100), type_name(value)));
     return false;
 }
 
@@ -194,10 +214,12 @@ Value field_value(Interpreter& in, std::string_view field, const Args& args, siz
     int64_t index = -1;
     if (head.empty()) index = static_cast<int64_t>(automatic++);
     if (index >= 0 || (head.find_first_not_of("0123456789") == std::string_view::npos && parse_int(head, 10, index))) {
-        if (static_cast<size_t>(index) >= args.positional.size()) return in.fail("format: replacement index out of range");
+        if (static_cast<size_t>(index) >= args.positional.size())
+            return in.fail("format: replacement index out of range");
         value = args.positional[static_cast<size_t>(index)];
     } else {
-        const auto at = std::find_if(args.named.begin(), args.named.end(), [&](const auto& named) { return named.first == head; });
+        const auto at =
+            std::find_if(args.named.begin(), args.named.end(), [&](const auto& named) { return named.first == head; });
         if (at == args.named.end()) return in.fail(fmt::format("format: no argument '{}'", head.substr(0, 100)));
         value = at->second;
     }
@@ -211,7 +233,8 @@ Value field_value(Interpreter& in, std::string_view field, const Args& args, siz
         } else {
             const size_t next = std::min(field.find_first_of(".[", i + 1), field.size());
             const std::string name(field.substr(i + 1, next - i - 1));
-            value = value.is(Kind::kDict) ? Value() : in.attribute(value, name);  // as Python: attributes are not keys here
+            value =
+                value.is(Kind::kDict) ? Value() : in.attribute(value, name);  // as Python: attributes are not keys here
             i = next;
         }
         if (value.is(Kind::kUndefined)) return in.fail(fmt::format("format: '{}' leads nowhere", field.substr(0, 100)));
@@ -257,7 +280,8 @@ Value format_method(Interpreter& in, Function& function, const Args& args) {
             for (size_t open = spec.find('{'); open != std::string::npos; open = spec.find('{')) {  // "{:{width}}"
                 const size_t close = spec.find('}', open);
                 if (close == std::string::npos || spec.size() > 1000) return in.fail("format: broken nested field");
-                const Value nested = field_value(in, std::string_view(spec).substr(open + 1, close - open - 1), args, automatic);
+                const Value nested =
+                    field_value(in, std::string_view(spec).substr(open + 1, close - open - 1), args, automatic);
                 std::string text = in.str(nested);
                 if (in.failed() || text.find('{') != std::string::npos) return in.fail("format: broken nested field");
                 spec.replace(open, close - open + 1, text);
@@ -277,7 +301,8 @@ bool append_percent(Interpreter& in, std::string& out, const Value& value, Spec 
     switch (type) {
         case 's':
         case 'r':
-        case 'a': return append_text(in, out, type == 's' ? in.str(value) : in.repr(value), spec, '>') && !in.failed();
+        case 'a':
+            return append_text(in, out, type == 's' ? in.str(value) : in.repr(value), spec, '>') && !in.failed();
         case 'c': {
             std::string character;
             if (value.is(Kind::kString) && value.string().length == 1) {
@@ -302,7 +327,8 @@ bool append_percent(Interpreter& in, std::string& out, const Value& value, Spec 
                 in.fail(fmt::format("%{} format: a number is required, not {}", type, type_name(value)));
                 return false;
             }
-            return append_int(in, out, value.is_integral() ? value.as_int() : static_cast<int64_t>(value.as_double()), spec);
+            return append_int(in, out, value.is_integral() ? value.as_int() : static_cast<int64_t>(value.as_double()),
+                              spec);
         }
         case 'e':
         case 'E':
@@ -317,7 +343,9 @@ bool append_percent(Interpreter& in, std::string& out, const Value& value, Spec 
             }
             return append_real(in, out, value.as_double(), spec);
         }
-        default: in.fail(fmt::format("unsupported format character '{}'", type)); return false;
+        default:
+            in.fail(fmt::format("unsupported format character '{}'", type));
+            return false;
     }
 }
 
@@ -352,7 +380,9 @@ Value Interpreter::percent_format(const Value& format_value, const Value& argume
             if (close == std::string::npos) return fail("incomplete format key");
             if (!mapping) return fail("format requires a mapping");
             const Value* found = arguments.dict().find(std::string_view(format).substr(i + 1, close - i - 1));
-            if (!found) return fail(fmt::format("'{}' is not among the values to format", format.substr(i + 1, std::min<size_t>(100, close - i - 1))));
+            if (!found)
+                return fail(fmt::format("'{}' is not among the values to format",
+                                        format.substr(i + 1, std::min<size_t>(100, close - i - 1))));
             value = *found;
             named = by_name = true;
             i = close + 1;
@@ -403,7 +433,8 @@ Value Interpreter::percent_format(const Value& format_value, const Value& argume
         if (!append_percent(*this, out, value, spec)) return {};
         if (out.size() > limits_.max_string_bytes) return too_long(*this);
     }
-    if (used < values.size() && !mapping && !by_name) return fail("not all arguments converted during string formatting");
+    if (used < values.size() && !mapping && !by_name)
+        return fail("not all arguments converted during string formatting");
     return make_string(std::move(out), format_value.string().markup);
 }
 

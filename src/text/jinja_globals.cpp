@@ -19,21 +19,28 @@ Value range(Interpreter& in, Function& f, const Args& args) {
     if (!bind(in, f.name, args, {"start", "stop", "step"}, 1, a)) return {};
     for (const Value* value : a)
         if (value && !value->is_integral())
-            return in.check_defined(*value) ? in.fail(fmt::format("'{}' object cannot be interpreted as an integer", type_name(*value))) : Value();
+            return in.check_defined(*value)
+                       ? in.fail(fmt::format("'{}' object cannot be interpreted as an integer", type_name(*value)))
+                       : Value();
     const int64_t start = a[1] ? a[0]->as_int() : 0, stop = a[1] ? a[1]->as_int() : a[0]->as_int();
     const int64_t step = a[2] ? a[2]->as_int() : 1;
     if (step == 0) return in.fail("range() arg 3 must not be zero");
     uint64_t count = 0;
     if (step > 0 ? start < stop : start > stop) {
-        const uint64_t span = step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start) : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
+        const uint64_t span = step > 0 ? static_cast<uint64_t>(stop) - static_cast<uint64_t>(start)
+                                       : static_cast<uint64_t>(start) - static_cast<uint64_t>(stop);
         const uint64_t stride = step > 0 ? static_cast<uint64_t>(step) : 0 - static_cast<uint64_t>(step);
         count = (span - 1) / stride + 1;
     }
-    if (count > in.limits().max_items) return in.fail(fmt::format("range() of {} items, at most {} are allowed", count, in.limits().max_items), ErrorCode::kLimit);
+    if (count > in.limits().max_items)
+        return in.fail(fmt::format("range() of {} items, at most {} are allowed", count, in.limits().max_items),
+                       ErrorCode::kLimit);
     if (!in.charge(count)) return {};
     std::vector<Value> items;
     items.reserve(count);
-    for (uint64_t i = 0; i < count; ++i) items.push_back(Value::integer(static_cast<int64_t>(static_cast<uint64_t>(start) + i * static_cast<uint64_t>(step))));
+    for (uint64_t i = 0; i < count; ++i)
+        items.push_back(
+            Value::integer(static_cast<int64_t>(static_cast<uint64_t>(start) + i * static_cast<uint64_t>(step))));
     Value result = in.make_sequence(std::move(items), SequenceKind::kRange);
     if (in.failed()) return {};
     result.sequence().range[0] = start;
@@ -79,7 +86,9 @@ Value make_namespace(Interpreter& in, Function& f, const Args& args) {
     Ref<Namespace> space = in.make_namespace();
     if (!fill(in, f, args, *space->attributes)) return {};
     for (const auto& [key, unused] : space->attributes->entries)
-        if (key.is(Kind::kString) && key.text().starts_with("_")) return in.fail(fmt::format("namespace() may not hold '{}': the name starts with an underscore", key.text()));
+        if (key.is(Kind::kString) && key.text().starts_with("_"))
+            return in.fail(
+                fmt::format("namespace() may not hold '{}': the name starts with an underscore", key.text()));
     return Value::object(Kind::kNamespace, space.get());
 }
 
@@ -134,45 +143,104 @@ Date date_of(int64_t time) {
 }
 
 bool append_date_part(std::string& out, char letter, bool padded, const Date& date) {
-    static constexpr std::string_view kMonths[] = {"January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"};
-    static constexpr std::string_view kDays[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
-    auto number = [&](int64_t value, int width) { out += padded ? fmt::format("{:0{}}", value, width) : std::to_string(value); };
+    static constexpr std::string_view kMonths[] = {"January",   "February", "March",    "April",
+                                                   "May",       "June",     "July",     "August",
+                                                   "September", "October",  "November", "December"};
+    static constexpr std::string_view kDays[] = {"Sunday",   "Monday", "Tuesday", "Wednesday",
+                                                 "Thursday", "Friday", "Saturday"};
+    auto number = [&](int64_t value, int width) {
+        out += padded ? fmt::format("{:0{}}", value, width) : std::to_string(value);
+    };
     auto several = [&](std::string_view format) {
         for (char c : format) c >= 'A' ? (void)append_date_part(out, c, true, date) : out.push_back(c);
     };
     switch (letter) {
-        case 'Y': out += std::to_string(date.year); break;
-        case 'y': number(date.year % 100, 2); break;
-        case 'm': number(date.month, 2); break;
-        case 'd': number(date.day, 2); break;
-        case 'e': out += fmt::format("{:2}", date.day); break;
-        case 'H': number(date.hour, 2); break;
-        case 'I': number((date.hour + 11) % 12 + 1, 2); break;
-        case 'M': number(date.minute, 2); break;
-        case 'S': number(date.second, 2); break;
-        case 'j': number(date.yearday, 3); break;
-        case 'f': out += "000000"; break;
-        case 'p': out += date.hour < 12 ? "AM" : "PM"; break;
-        case 'B': out += kMonths[date.month - 1]; break;
+        case 'Y':
+            out += std::to_string(date.year);
+            break;
+        case 'y':
+            number(date.year % 100, 2);
+            break;
+        case 'm':
+            number(date.month, 2);
+            break;
+        case 'd':
+            number(date.day, 2);
+            break;
+        case 'e':
+            out += fmt::format("{:2}", date.day);
+            break;
+        case 'H':
+            number(date.hour, 2);
+            break;
+        case 'I':
+            number((date.hour + 11) % 12 + 1, 2);
+            break;
+        case 'M':
+            number(date.minute, 2);
+            break;
+        case 'S':
+            number(date.second, 2);
+            break;
+        case 'j':
+            number(date.yearday, 3);
+            break;
+        case 'f':
+            out += "000000";
+            break;
+        case 'p':
+            out += date.hour < 12 ? "AM" : "PM";
+            break;
+        case 'B':
+            out += kMonths[date.month - 1];
+            break;
         case 'b':
-        case 'h': out += kMonths[date.month - 1].substr(0, 3); break;
-        case 'A': out += kDays[date.weekday]; break;
-        case 'a': out += kDays[date.weekday].substr(0, 3); break;
-        case 'w': out += std::to_string(date.weekday); break;
-        case 'u': out += std::to_string(date.weekday == 0 ? 7 : date.weekday); break;
-        case 'F': several("Y-m-d"); break;
+        case 'h':
+            out += kMonths[date.month - 1].substr(0, 3);
+            break;
+        case 'A':
+            out += kDays[date.weekday];
+            break;
+        case 'a':
+            out += kDays[date.weekday].substr(0, 3);
+            break;
+        case 'w':
+            out += std::to_string(date.weekday);
+            break;
+        case 'u':
+            out += std::to_string(date.weekday == 0 ? 7 : date.weekday);
+            break;
+        case 'F':
+            several("Y-m-d");
+            break;
         case 'T':
-        case 'X': several("H:M:S"); break;
-        case 'R': several("H:M"); break;
+        case 'X':
+            several("H:M:S");
+            break;
+        case 'R':
+            several("H:M");
+            break;
         case 'D':
-        case 'x': several("m/d/y"); break;
-        case 'c': several("a b e H:M:S Y"); break;
+        case 'x':
+            several("m/d/y");
+            break;
+        case 'c':
+            several("a b e H:M:S Y");
+            break;
         case 'Z':
-        case 'z': break;  // empty, as for Python's datetime without a time zone
-        case '%': out += '%'; break;
-        case 'n': out += '\n'; break;
-        case 't': out += '\t'; break;
-        default: return false;
+        case 'z':
+            break;  // empty, as for Python's datetime without a time zone
+        case '%':
+            out += '%';
+            break;
+        case 'n':
+            out += '\n';
+            break;
+        case 't':
+            out += '\t';
+            break;
+        default:
+            return false;
     }
     return true;
 }
@@ -197,7 +265,8 @@ Value strftime_now(Interpreter& in, Function& f, const Args& args) {
 }
 
 Value cycler(Interpreter& in, Function& f, const Args& args) {
-    if (args.positional.empty() || !args.named.empty()) return in.fail(fmt::format("{}() takes one item or more", f.name));
+    if (args.positional.empty() || !args.named.empty())
+        return in.fail(fmt::format("{}() takes one item or more", f.name));
     Ref<Namespace> space = in.make_namespace();
     const Value items = in.make_sequence(args.positional, SequenceKind::kTuple);
     Value next = in.make_builtin("next", cycler_next, items);
@@ -227,7 +296,8 @@ Value loop_cycle(Interpreter& in, Function& f, const Args& args) {
 Value loop_changed(Interpreter& in, Function& f, const Args& args) {
     Loop& loop = f.self.loop();
     bool same = loop.has_changed && loop.last_changed.size() == args.positional.size();
-    for (size_t i = 0; same && i < args.positional.size(); ++i) same = in.equal(loop.last_changed[i], args.positional[i]);
+    for (size_t i = 0; same && i < args.positional.size(); ++i)
+        same = in.equal(loop.last_changed[i], args.positional[i]);
     loop.has_changed = true;
     if (!same && loop.items) loop.last_changed = args.positional;
     return Value::boolean(!same);
@@ -247,17 +317,24 @@ Value Interpreter::loop_attribute(const Value& value, std::string_view name) {
     if (name == "length") return Value::integer(length);
     if (name == "depth") return Value::integer(static_cast<int64_t>(loop.depth0) + 1);
     if (name == "depth0") return Value::integer(static_cast<int64_t>(loop.depth0));
-    if (name == "previtem") return loop.items && index0 > 0 ? (*loop.items)[loop.index0 - 1] : make_undefined("there is no previous item");
-    if (name == "nextitem") return loop.items && index0 + 1 < length ? (*loop.items)[loop.index0 + 1] : make_undefined("there is no next item");
+    if (name == "previtem")
+        return loop.items && index0 > 0 ? (*loop.items)[loop.index0 - 1] : make_undefined("there is no previous item");
+    if (name == "nextitem")
+        return loop.items && index0 + 1 < length ? (*loop.items)[loop.index0 + 1]
+                                                 : make_undefined("there is no next item");
     if (name == "cycle") return make_builtin("cycle", loop_cycle, value);
     if (name == "changed") return make_builtin("changed", loop_changed, value);
     return make_undefined(fmt::format("'loop' has no attribute '{}'", name.substr(0, 200)));
 }
 
 void add_globals(Interpreter& in, Scope& scope) {
-    static constexpr std::pair<std::string_view, Builtin> kGlobals[] = {
-        {"raise_exception", raise_exception}, {"strftime_now", strftime_now}, {"range", range}, {"dict", make_dict},
-        {"namespace", make_namespace}, {"cycler", cycler}, {"joiner", joiner}};
+    static constexpr std::pair<std::string_view, Builtin> kGlobals[] = {{"raise_exception", raise_exception},
+                                                                        {"strftime_now", strftime_now},
+                                                                        {"range", range},
+                                                                        {"dict", make_dict},
+                                                                        {"namespace", make_namespace},
+                                                                        {"cycler", cycler},
+                                                                        {"joiner", joiner}};
     for (const auto& [name, builtin] : kGlobals) scope.set(name, in.make_builtin(name, builtin));
 }
 

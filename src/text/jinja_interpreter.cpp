@@ -20,7 +20,8 @@ Result<std::string> Interpreter::render(const Body& body, const OrderedJson& var
     Ref<Scope> given(new Scope(heap_, globals));
     if (!variables.is_object() && !variables.is_null())
         return sterna::fail(ErrorCode::kBadArgument, "variables: {}, expected an object", variables.type_name());
-    for (auto it = variables.begin(); it != variables.end() && !failed_; ++it) given->set(it.key(), from_json(it.value()));
+    for (auto it = variables.begin(); it != variables.end() && !failed_; ++it)
+        given->set(it.key(), from_json(it.value()));
     scope_ = Ref<Scope>(new Scope(heap_, given));
     run(body);
     scope_ = Ref<Scope>();
@@ -65,7 +66,8 @@ constexpr size_t kBytesPerStep = 256;  // text is handled at about the speed at 
 
 Value Interpreter::make_string(std::string text, bool markup) {
     if (text.size() > limits_.max_string_bytes)
-        return fail(fmt::format("a string of {} bytes, at most {} are allowed", text.size(), limits_.max_string_bytes), ErrorCode::kLimit);
+        return fail(fmt::format("a string of {} bytes, at most {} are allowed", text.size(), limits_.max_string_bytes),
+                    ErrorCode::kLimit);
     if (!charge(text.size() / kBytesPerStep) || !room(text.size())) return {};
     return Value::object(Kind::kString, new String(heap_, std::move(text), markup));
 }
@@ -107,16 +109,22 @@ Ref<Namespace> Interpreter::make_namespace() {
 }
 
 Value Interpreter::from_json(const OrderedJson& json, size_t depth) {
-    if (depth > limits_.max_depth) return fail(fmt::format("variables nested deeper than {} levels", limits_.max_depth), ErrorCode::kLimit);
+    if (depth > limits_.max_depth)
+        return fail(fmt::format("variables nested deeper than {} levels", limits_.max_depth), ErrorCode::kLimit);
     switch (json.type()) {
-        case OrderedJson::value_t::boolean: return Value::boolean(json.get<bool>());
-        case OrderedJson::value_t::number_integer: return Value::integer(json.get<int64_t>());
+        case OrderedJson::value_t::boolean:
+            return Value::boolean(json.get<bool>());
+        case OrderedJson::value_t::number_integer:
+            return Value::integer(json.get<int64_t>());
         case OrderedJson::value_t::number_unsigned: {
             const uint64_t number = json.get<uint64_t>();
-            return number > INT64_MAX ? Value::real(static_cast<double>(number)) : Value::integer(static_cast<int64_t>(number));
+            return number > INT64_MAX ? Value::real(static_cast<double>(number))
+                                      : Value::integer(static_cast<int64_t>(number));
         }
-        case OrderedJson::value_t::number_float: return Value::real(json.get<double>());
-        case OrderedJson::value_t::string: return make_string(json.get_ref<const std::string&>());
+        case OrderedJson::value_t::number_float:
+            return Value::real(json.get<double>());
+        case OrderedJson::value_t::string:
+            return make_string(json.get_ref<const std::string&>());
         case OrderedJson::value_t::array: {
             std::vector<Value> items;
             items.reserve(json.size());
@@ -134,7 +142,8 @@ Value Interpreter::from_json(const OrderedJson& json, size_t depth) {
             }
             return make_dict(std::move(dict));
         }
-        default: return Value::none();
+        default:
+            return Value::none();
     }
 }
 
@@ -173,8 +182,10 @@ bool Interpreter::check_defined(const Value& value) {
         fail(fmt::format("'{}' is undefined", path));
     } else {
         const std::string owner = describe(*info->expr->kids[0]);
-        const std::string& name = info->expr->kind == ExprKind::kAttribute ? info->expr->text : info->expr->kids[1]->text;
-        fail(fmt::format("'{}' has no attribute '{}'", owner.empty() ? fmt::format("{} object", info->type) : owner, name));
+        const std::string& name =
+            info->expr->kind == ExprKind::kAttribute ? info->expr->text : info->expr->kids[1]->text;
+        fail(fmt::format("'{}' has no attribute '{}'", owner.empty() ? fmt::format("{} object", info->type) : owner,
+                         name));
     }
     return false;
 }
@@ -182,11 +193,13 @@ bool Interpreter::check_defined(const Value& value) {
 bool Interpreter::iterate(const Value& value, std::vector<Value>& items) {
     if (failed_) return false;
     switch (value.kind()) {
-        case Kind::kUndefined: return true;
+        case Kind::kUndefined:
+            return true;
         case Kind::kSequence: {
             Sequence& sequence = value.sequence();
             if (!charge(sequence.items.size())) return false;
-            items.insert(items.end(), sequence.items.begin() + static_cast<std::ptrdiff_t>(sequence.position), sequence.items.end());
+            items.insert(items.end(), sequence.items.begin() + static_cast<std::ptrdiff_t>(sequence.position),
+                         sequence.items.end());
             if (sequence.sequence_kind == SequenceKind::kIterator) sequence.position = sequence.items.size();
             return true;
         }
@@ -204,7 +217,9 @@ bool Interpreter::iterate(const Value& value, std::vector<Value>& items) {
             }
             return !failed_;
         }
-        default: fail(fmt::format("'{}' object is not iterable", type_name(value))); return false;
+        default:
+            fail(fmt::format("'{}' object is not iterable", type_name(value)));
+            return false;
     }
 }
 
@@ -221,8 +236,10 @@ bool Interpreter::equal(const Value& a, const Value& b, size_t depth) {
     }
     switch (a.kind()) {
         case Kind::kUndefined:
-        case Kind::kNone: return true;
-        case Kind::kString: return charge(std::min(a.text().size(), b.text().size()) / kBytesPerStep) && a.text() == b.text();
+        case Kind::kNone:
+            return true;
+        case Kind::kString:
+            return charge(std::min(a.text().size(), b.text().size()) / kBytesPerStep) && a.text() == b.text();
         case Kind::kSequence: {
             const Sequence &x = a.sequence(), &y = b.sequence();
             if (&x == &y) return true;
@@ -244,7 +261,8 @@ bool Interpreter::equal(const Value& a, const Value& b, size_t depth) {
             }
             return true;
         }
-        default: return a.identity() == b.identity();
+        default:
+            return a.identity() == b.identity();
     }
 }
 
@@ -263,8 +281,11 @@ int Interpreter::order(const Value& a, const Value& b, size_t depth) {
     }
     if (a.is(Kind::kSequence) && b.is(Kind::kSequence) && depth < limits_.max_depth) {
         const Sequence &x = a.sequence(), &y = b.sequence();
-        auto orderable = [](SequenceKind k) { return k == SequenceKind::kList || k == SequenceKind::kTuple || k == SequenceKind::kGroup; };
-        if (orderable(x.sequence_kind) && (x.sequence_kind == SequenceKind::kList) == (y.sequence_kind == SequenceKind::kList)) {
+        auto orderable = [](SequenceKind k) {
+            return k == SequenceKind::kList || k == SequenceKind::kTuple || k == SequenceKind::kGroup;
+        };
+        if (orderable(x.sequence_kind) &&
+            (x.sequence_kind == SequenceKind::kList) == (y.sequence_kind == SequenceKind::kList)) {
             for (size_t i = 0; i < std::min(x.items.size(), y.items.size()) && !failed_; ++i)
                 if (!equal(x.items[i], y.items[i], depth + 1)) return order(x.items[i], y.items[i], depth + 1);
             return x.items.size() < y.items.size() ? -1 : x.items.size() > y.items.size();
@@ -280,7 +301,8 @@ std::vector<size_t> sorted_order(Interpreter& in, const std::vector<Value>& keys
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
     for (size_t width = 1; width < order.size(); width *= 2) {
         for (size_t start = 0; start < order.size(); start += 2 * width) {
-            const size_t middle = std::min(start + width, order.size()), end = std::min(start + 2 * width, order.size());
+            const size_t middle = std::min(start + width, order.size()),
+                         end = std::min(start + 2 * width, order.size());
             size_t left = start, right = middle;
             for (size_t i = start; i < end; ++i) {
                 bool take_right = left == middle;

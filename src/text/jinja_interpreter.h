@@ -1,6 +1,6 @@
 // Evaluates a parsed template: the interpreter's state, shared by statements, expressions, filters, tests and methods.
-// One Interpreter serves one rendering. After the first error every evaluation returns at once with an undefined value and
-// render() reports that error; therefore no function here returns a Result, and loops ask failed().
+// One Interpreter serves one rendering. After the first error every evaluation returns at once with an undefined value
+// and render() reports that error; therefore no function here returns a Result, and loops ask failed().
 #pragma once
 
 #include <string>
@@ -24,9 +24,9 @@ public:
     // Errors and limits.
     bool failed() const { return failed_; }
     Value fail(std::string message, ErrorCode code = ErrorCode::kBadArgument);  // adds the line
-    Value raise(std::string message);                                          // the text of raise_exception as it is
+    Value raise(std::string message);                                           // the text of raise_exception as it is
     bool charge(size_t steps);                                                  // false when the steps are used up
-    bool room(size_t bytes);                                                    // false when so much memory may not be taken
+    bool room(size_t bytes);  // false when so much memory may not be taken
     const JinjaLimits& limits() const { return limits_; }
     int64_t now() const { return now_; }
     Heap& heap() { return heap_; }
@@ -111,7 +111,7 @@ private:
     Error error_{ErrorCode::kBadArgument, {}};
     std::string* out_ = nullptr;
     Ref<Scope> scope_;
-    Value block_value_;  // what a filter block rendered
+    Value block_value_;                       // what a filter block rendered
     std::vector<Ref<Namespace>> namespaces_;  // emptied at the end, because they can form cycles
     std::vector<Ref<Scope>> captured_;        // scopes that macros hold, for the same reason
 };

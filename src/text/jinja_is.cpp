@@ -18,26 +18,54 @@ bool plain(Interpreter& in, const Args& args) {
     return one(in, args) && holds(args.positional[0]);
 }
 
-bool is_defined(const Value& v) { return !v.is(Kind::kUndefined); }
-bool is_undefined(const Value& v) { return v.is(Kind::kUndefined); }
-bool is_none_value(const Value& v) { return v.is(Kind::kNone); }
-bool is_boolean(const Value& v) { return v.is(Kind::kBool); }
-bool is_true(const Value& v) { return v.is(Kind::kBool) && v.as_int() != 0; }
-bool is_false(const Value& v) { return v.is(Kind::kBool) && v.as_int() == 0; }
-bool is_integer(const Value& v) { return v.is(Kind::kInt); }
-bool is_float(const Value& v) { return v.is(Kind::kFloat); }
-bool is_number(const Value& v) { return v.is_number(); }
-bool is_string(const Value& v) { return v.is(Kind::kString); }
-bool is_mapping(const Value& v) { return v.is(Kind::kDict); }
-bool is_callable(const Value& v) { return v.is(Kind::kFunction) || v.is(Kind::kUndefined) || v.is(Kind::kLoop); }
-bool is_escaped(const Value& v) { return v.is(Kind::kString) && v.string().markup; }
+bool is_defined(const Value& v) {
+    return !v.is(Kind::kUndefined);
+}
+bool is_undefined(const Value& v) {
+    return v.is(Kind::kUndefined);
+}
+bool is_none_value(const Value& v) {
+    return v.is(Kind::kNone);
+}
+bool is_boolean(const Value& v) {
+    return v.is(Kind::kBool);
+}
+bool is_true(const Value& v) {
+    return v.is(Kind::kBool) && v.as_int() != 0;
+}
+bool is_false(const Value& v) {
+    return v.is(Kind::kBool) && v.as_int() == 0;
+}
+bool is_integer(const Value& v) {
+    return v.is(Kind::kInt);
+}
+bool is_float(const Value& v) {
+    return v.is(Kind::kFloat);
+}
+bool is_number(const Value& v) {
+    return v.is_number();
+}
+bool is_string(const Value& v) {
+    return v.is(Kind::kString);
+}
+bool is_mapping(const Value& v) {
+    return v.is(Kind::kDict);
+}
+bool is_callable(const Value& v) {
+    return v.is(Kind::kFunction) || v.is(Kind::kUndefined) || v.is(Kind::kLoop);
+}
+bool is_escaped(const Value& v) {
+    return v.is(Kind::kString) && v.string().markup;
+}
 bool is_iterable(const Value& v) {
-    return v.is(Kind::kUndefined) || v.is(Kind::kString) || v.is(Kind::kSequence) || v.is(Kind::kDict) || v.is(Kind::kLoop);
+    return v.is(Kind::kUndefined) || v.is(Kind::kString) || v.is(Kind::kSequence) || v.is(Kind::kDict) ||
+           v.is(Kind::kLoop);
 }
 bool is_sequence(const Value& v) {
     if (v.is(Kind::kSequence)) {
         const SequenceKind kind = v.sequence().sequence_kind;
-        return kind == SequenceKind::kList || kind == SequenceKind::kTuple || kind == SequenceKind::kRange || kind == SequenceKind::kGroup;
+        return kind == SequenceKind::kList || kind == SequenceKind::kTuple || kind == SequenceKind::kRange ||
+               kind == SequenceKind::kGroup;
     }
     return v.is(Kind::kUndefined) || v.is(Kind::kString) || v.is(Kind::kDict);
 }
@@ -60,8 +88,12 @@ bool remainder_is(Interpreter& in, const Args& args, int64_t divisor, int64_t wa
     if (!one(in, args)) return false;
     return in.equal(in.binary(Operator::kModulo, args.positional[0], Value::integer(divisor)), Value::integer(wanted));
 }
-bool is_odd(Interpreter& in, const Args& args) { return remainder_is(in, args, 2, 1); }
-bool is_even(Interpreter& in, const Args& args) { return remainder_is(in, args, 2, 0); }
+bool is_odd(Interpreter& in, const Args& args) {
+    return remainder_is(in, args, 2, 1);
+}
+bool is_even(Interpreter& in, const Args& args) {
+    return remainder_is(in, args, 2, 0);
+}
 bool is_divisible(Interpreter& in, const Args& args) {
     const Value* a[2];
     if (!bind(in, "divisibleby", args, {"value", "num"}, 2, a)) return false;
@@ -81,22 +113,53 @@ bool is_same(Interpreter& in, const Args& args) {
     return a[0]->identity() == a[1]->identity();
 }
 
-bool is_filter(Interpreter& in, const Args& args) { return one(in, args) && find_filter(in.str(args.positional[0])) != nullptr; }
-bool is_test(Interpreter& in, const Args& args) { return one(in, args) && find_test(in.str(args.positional[0])) != nullptr; }
+bool is_filter(Interpreter& in, const Args& args) {
+    return one(in, args) && find_filter(in.str(args.positional[0])) != nullptr;
+}
+bool is_test(Interpreter& in, const Args& args) {
+    return one(in, args) && find_test(in.str(args.positional[0])) != nullptr;
+}
 
 constexpr std::pair<std::string_view, Test> kTests[] = {
-    {"!=", compares<Operator::kNotEqual>}, {"<", compares<Operator::kLess>}, {"<=", compares<Operator::kLessEqual>},
-    {"==", compares<Operator::kEqual>}, {">", compares<Operator::kGreater>}, {">=", compares<Operator::kGreaterEqual>},
-    {"boolean", plain<is_boolean>}, {"callable", plain<is_callable>}, {"defined", plain<is_defined>},
-    {"divisibleby", is_divisible}, {"eq", compares<Operator::kEqual>}, {"equalto", compares<Operator::kEqual>},
-    {"escaped", plain<is_escaped>}, {"even", is_even}, {"false", plain<is_false>}, {"filter", is_filter},
-    {"float", plain<is_float>}, {"ge", compares<Operator::kGreaterEqual>}, {"greaterthan", compares<Operator::kGreater>},
-    {"gt", compares<Operator::kGreater>}, {"in", compares<Operator::kIn>}, {"integer", plain<is_integer>},
-    {"iterable", plain<is_iterable>}, {"le", compares<Operator::kLessEqual>}, {"lessthan", compares<Operator::kLess>},
-    {"lower", is_cased<false>}, {"lt", compares<Operator::kLess>}, {"mapping", plain<is_mapping>},
-    {"ne", compares<Operator::kNotEqual>}, {"none", plain<is_none_value>}, {"number", plain<is_number>}, {"odd", is_odd},
-    {"sameas", is_same}, {"sequence", plain<is_sequence>}, {"string", plain<is_string>}, {"test", is_test},
-    {"true", plain<is_true>}, {"undefined", plain<is_undefined>}, {"upper", is_cased<true>},
+    {"!=", compares<Operator::kNotEqual>},
+    {"<", compares<Operator::kLess>},
+    {"<=", compares<Operator::kLessEqual>},
+    {"==", compares<Operator::kEqual>},
+    {">", compares<Operator::kGreater>},
+    {">=", compares<Operator::kGreaterEqual>},
+    {"boolean", plain<is_boolean>},
+    {"callable", plain<is_callable>},
+    {"defined", plain<is_defined>},
+    {"divisibleby", is_divisible},
+    {"eq", compares<Operator::kEqual>},
+    {"equalto", compares<Operator::kEqual>},
+    {"escaped", plain<is_escaped>},
+    {"even", is_even},
+    {"false", plain<is_false>},
+    {"filter", is_filter},
+    {"float", plain<is_float>},
+    {"ge", compares<Operator::kGreaterEqual>},
+    {"greaterthan", compares<Operator::kGreater>},
+    {"gt", compares<Operator::kGreater>},
+    {"in", compares<Operator::kIn>},
+    {"integer", plain<is_integer>},
+    {"iterable", plain<is_iterable>},
+    {"le", compares<Operator::kLessEqual>},
+    {"lessthan", compares<Operator::kLess>},
+    {"lower", is_cased<false>},
+    {"lt", compares<Operator::kLess>},
+    {"mapping", plain<is_mapping>},
+    {"ne", compares<Operator::kNotEqual>},
+    {"none", plain<is_none_value>},
+    {"number", plain<is_number>},
+    {"odd", is_odd},
+    {"sameas", is_same},
+    {"sequence", plain<is_sequence>},
+    {"string", plain<is_string>},
+    {"test", is_test},
+    {"true", plain<is_true>},
+    {"undefined", plain<is_undefined>},
+    {"upper", is_cased<true>},
 };
 
 }  // namespace

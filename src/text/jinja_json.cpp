@@ -1,7 +1,7 @@
+#include <cmath>
+
 #include "text/jinja_interpreter.h"
 #include "text/jinja_text.h"
-
-#include <cmath>
 
 namespace sterna::jinja {
 
@@ -13,13 +13,27 @@ void append_json_string(std::string& out, std::string_view text, bool ensure_asc
         const size_t start = at;
         const uint32_t c = next_char(text, at);
         switch (c) {
-            case '"': out += "\\\""; break;
-            case '\\': out += "\\\\"; break;
-            case '\n': out += "\\n"; break;
-            case '\r': out += "\\r"; break;
-            case '\t': out += "\\t"; break;
-            case '\b': out += "\\b"; break;
-            case '\f': out += "\\f"; break;
+            case '"':
+                out += "\\\"";
+                break;
+            case '\\':
+                out += "\\\\";
+                break;
+            case '\n':
+                out += "\\n";
+                break;
+            case '\r':
+                out += "\\r";
+                break;
+            case '\t':
+                out += "\\t";
+                break;
+            case '\b':
+                out += "\\b";
+                break;
+            case '\f':
+                out += "\\f";
+                break;
             default:
                 if (c < 0x20) {
                     out += fmt::format("\\u{:04x}", c);
@@ -44,12 +58,24 @@ std::string json_float(double value) {
 bool append_key(Interpreter& in, std::string& out, const Value& key, bool ensure_ascii) {
     std::string text;
     switch (key.kind()) {
-        case Kind::kString: text = key.text(); break;
-        case Kind::kBool: text = key.as_int() ? "true" : "false"; break;
-        case Kind::kNone: text = "null"; break;
-        case Kind::kInt: text = std::to_string(key.as_int()); break;
-        case Kind::kFloat: text = json_float(key.as_double()); break;
-        default: in.fail(fmt::format("tojson: keys must be str, int, float, bool or None, not {}", type_name(key))); return false;
+        case Kind::kString:
+            text = key.text();
+            break;
+        case Kind::kBool:
+            text = key.as_int() ? "true" : "false";
+            break;
+        case Kind::kNone:
+            text = "null";
+            break;
+        case Kind::kInt:
+            text = std::to_string(key.as_int());
+            break;
+        case Kind::kFloat:
+            text = json_float(key.as_double());
+            break;
+        default:
+            in.fail(fmt::format("tojson: keys must be str, int, float, bool or None, not {}", type_name(key)));
+            return false;
     }
     append_json_string(out, text, ensure_ascii);
     return true;
@@ -73,10 +99,18 @@ bool append_json(Interpreter& in, std::string& out, const Value& value, const Js
     };
     if (out.size() > in.limits().max_string_bytes) return too_long();
     switch (value.kind()) {
-        case Kind::kNone: out += "null"; return true;
-        case Kind::kBool: out += value.as_int() ? "true" : "false"; return true;
-        case Kind::kInt: out += std::to_string(value.as_int()); return true;
-        case Kind::kFloat: out += json_float(value.as_double()); return true;
+        case Kind::kNone:
+            out += "null";
+            return true;
+        case Kind::kBool:
+            out += value.as_int() ? "true" : "false";
+            return true;
+        case Kind::kInt:
+            out += std::to_string(value.as_int());
+            return true;
+        case Kind::kFloat:
+            out += json_float(value.as_double());
+            return true;
         case Kind::kString:
             in.charge(value.text().size() / 64);
             append_json_string(out, value.text(), style.ensure_ascii);
@@ -126,7 +160,8 @@ bool append_json(Interpreter& in, std::string& out, const Value& value, const Js
             out += '}';
             return true;
         }
-        default: break;
+        default:
+            break;
     }
     if (value.is(Kind::kUndefined) && value.undefined()) {
         // Python says "Object of type Undefined is not JSON serializable"; which one it is helps more.

@@ -10,8 +10,12 @@ namespace {
 bool is_name_start(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<uint8_t>(c) >= 0x80;
 }
-bool is_number_char(char c) { return c >= '0' && c <= '9'; }
-bool is_name_char(char c) { return is_name_start(c) || is_number_char(c); }
+bool is_number_char(char c) {
+    return c >= '0' && c <= '9';
+}
+bool is_name_char(char c) {
+    return is_name_start(c) || is_number_char(c);
+}
 
 int hex_digit(char c) {
     if (c >= '0' && c <= '9') return c - '0';
@@ -103,11 +107,13 @@ private:
                 advance(text_.size());
                 return {};
             }
-            if (tag + 1 < text_.size() && (text_[tag + 1] == '{' || text_[tag + 1] == '%' || text_[tag + 1] == '#')) break;
+            if (tag + 1 < text_.size() && (text_[tag + 1] == '{' || text_[tag + 1] == '%' || text_[tag + 1] == '#'))
+                break;
             ++tag;
         }
         const char kind = text_[tag + 1];
-        const char sign = tag + 2 < text_.size() && (text_[tag + 2] == '-' || text_[tag + 2] == '+') ? text_[tag + 2] : ' ';
+        const char sign =
+            tag + 2 < text_.size() && (text_[tag + 2] == '-' || text_[tag + 2] == '+') ? text_[tag + 2] : ' ';
         data(before_tag(tag, sign, kind == '{'));
         if (kind == '%') {
             if (const size_t i = tag_word(tag, "raw"); i != 0) {
@@ -206,14 +212,18 @@ private:
             end = at_ + 1;
             const char base = end < text_.size() ? static_cast<char>(text_[end] | 0x20) : ' ';
             const int radix = base == 'x' ? 16 : base == 'o' ? 8 : base == 'b' ? 2 : 0;
-            auto fits = [&](size_t i) { return i < text_.size() && hex_digit(text_[i]) >= 0 && hex_digit(text_[i]) < radix; };
+            auto fits = [&](size_t i) {
+                return i < text_.size() && hex_digit(text_[i]) >= 0 && hex_digit(text_[i]) < radix;
+            };
             size_t i = end + 1;
             while (radix != 0) {
                 const size_t digit = i < text_.size() && text_[i] == '_' ? i + 1 : i;
                 if (!fits(digit)) break;
                 end = i = digit + 1;
             }
-            while (radix == 0 && end < text_.size() && (text_[end] == '0' || (text_[end] == '_' && starts(end + 1, "0")))) ++end;
+            while (radix == 0 && end < text_.size() &&
+                   (text_[end] == '0' || (text_[end] == '_' && starts(end + 1, "0"))))
+                ++end;
         }
         std::string text = text_.substr(at_, end - at_);
         std::erase(text, '_');
@@ -257,7 +267,8 @@ private:
             ++i;
         } else if (c >= '0' && c <= '7') {
             uint32_t value = 0;
-            for (int n = 0; n < 3 && i < end && text_[i] >= '0' && text_[i] <= '7'; ++n) value = value * 8 + (text_[i++] - '0');
+            for (int n = 0; n < 3 && i < end && text_[i] >= '0' && text_[i] <= '7'; ++n)
+                value = value * 8 + (text_[i++] - '0');
             append_char(out, value);
         } else if (c == 'x' || c == 'u' || c == 'U') {
             uint32_t value = 0;
@@ -313,6 +324,8 @@ private:
 
 }  // namespace
 
-Result<std::vector<Token>> tokenize(std::string_view source) { return Lexer(source).run(); }
+Result<std::vector<Token>> tokenize(std::string_view source) {
+    return Lexer(source).run();
+}
 
 }  // namespace sterna::jinja

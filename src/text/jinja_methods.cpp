@@ -12,7 +12,8 @@ bool bind(Interpreter& in, std::string_view function, const Args& args, std::ini
     if (in.failed()) return false;
     std::fill(found, found + names.size(), nullptr);
     if (args.positional.size() > names.size()) {
-        in.fail(fmt::format("{}() takes at most {} arguments ({} given)", function, names.size(), args.positional.size()));
+        in.fail(
+            fmt::format("{}() takes at most {} arguments ({} given)", function, names.size(), args.positional.size()));
         return false;
     }
     for (size_t i = 0; i < args.positional.size(); ++i) found[i] = &args.positional[i];
@@ -47,7 +48,9 @@ bool want_int(Interpreter& in, std::string_view function, const Value& value) {
     return false;
 }
 
-bool none(const Value* value) { return !value || value->is(Kind::kNone); }
+bool none(const Value* value) {
+    return !value || value->is(Kind::kNone);
+}
 
 // --- Texts ---
 
@@ -141,11 +144,13 @@ Value split_method(Interpreter& in, Function& f, const Args& args) {
         std::vector<size_t> places;
         if (from_right) {
             std::string text(rest.rbegin(), rest.rend()), reversed(separator.rbegin(), separator.rend());
-            for (size_t at = find_text(text, reversed); at != std::string::npos && done < limit; at = find_text(text, reversed, at + separator.size()), ++done)
+            for (size_t at = find_text(text, reversed); at != std::string::npos && done < limit;
+                 at = find_text(text, reversed, at + separator.size()), ++done)
                 places.push_back(text.size() - at - separator.size());
             std::reverse(places.begin(), places.end());
         } else {
-            for (size_t at = find_text(rest, separator); at != std::string::npos && done < limit; at = find_text(rest, separator, at + separator.size()), ++done)
+            for (size_t at = find_text(rest, separator); at != std::string::npos && done < limit;
+                 at = find_text(rest, separator, at + separator.size()), ++done)
                 places.push_back(at);
         }
         size_t start = 0;
@@ -198,7 +203,8 @@ Value starts_method(Interpreter& in, Function& f, const Args& args) {
     if (!part_of(in, f, a[1], a[2], part, offset)) return Value::boolean(false);
     auto matches = [&](const Value& value) {
         if (!want_string(in, f.name, value)) return false;
-        return at_end ? std::string_view(part).ends_with(value.text()) : std::string_view(part).starts_with(value.text());
+        return at_end ? std::string_view(part).ends_with(value.text())
+                      : std::string_view(part).starts_with(value.text());
     };
     if (a[0]->is(Kind::kSequence) && a[0]->sequence().sequence_kind == SequenceKind::kTuple) {
         for (const Value& value : a[0]->sequence().items)
@@ -215,7 +221,8 @@ Value find_method_of_text(Interpreter& in, Function& f, const Args& args) {
     std::string part;
     int64_t offset = 0;
     size_t at = std::string::npos;
-    if (part_of(in, f, a[1], a[2], part, offset)) at = from_right ? rfind_text(part, a[0]->text()) : find_text(part, a[0]->text());
+    if (part_of(in, f, a[1], a[2], part, offset))
+        at = from_right ? rfind_text(part, a[0]->text()) : find_text(part, a[0]->text());
     if (at == std::string::npos) return must ? in.fail("substring not found") : Value::integer(-1);
     return Value::integer(offset + static_cast<int64_t>(count_chars(std::string_view(part).substr(0, at))));
 }
@@ -235,10 +242,12 @@ Value count_method_of_text(Interpreter& in, Function& f, const Args& args) {
 Value join_method(Interpreter& in, Function& f, const Args& args) {
     Found a{};
     std::vector<Value> items;
-    if (!bind(in, f.name, args, {"iterable"}, 1, a.data()) || !in.check_defined(*a[0]) || !in.iterate(*a[0], items)) return {};
+    if (!bind(in, f.name, args, {"iterable"}, 1, a.data()) || !in.check_defined(*a[0]) || !in.iterate(*a[0], items))
+        return {};
     std::string out;
     for (size_t i = 0; i < items.size(); ++i) {
-        if (!items[i].is(Kind::kString)) return in.fail(fmt::format("sequence item {}: expected str instance, {} found", i, type_name(items[i])));
+        if (!items[i].is(Kind::kString))
+            return in.fail(fmt::format("sequence item {}: expected str instance, {} found", i, type_name(items[i])));
         if (i != 0) out += f.self.text();
         out += items[i].text();
         if (out.size() > in.limits().max_string_bytes) break;
@@ -265,8 +274,12 @@ Value all_chars(Interpreter& in, Function& f, const Args& args) {
         if (!holds(next_char(text, at))) return Value::boolean(false);
     return Value::boolean(!text.empty());
 }
-bool is_alnum(uint32_t c) { return is_alpha(c) || is_numeric(c); }
-bool is_ascii(uint32_t c) { return c < 0x80; }
+bool is_alnum(uint32_t c) {
+    return is_alpha(c) || is_numeric(c);
+}
+bool is_ascii(uint32_t c) {
+    return c < 0x80;
+}
 
 template <bool upper>
 Value cased(Interpreter& in, Function& f, const Args& args) {
@@ -280,7 +293,8 @@ template <int side>  // -1: text to the left, 0: in the middle, 1: to the right
 Value justify(Interpreter& in, Function& f, const Args& args) {
     Found a{};
     if (!bind(in, f.name, args, {"width", "fillchar"}, 1, a.data()) || !want_int(in, f.name, *a[0])) return {};
-    if (a[1] && (!want_string(in, f.name, *a[1]) || a[1]->string().length != 1)) return in.fail("the fill character must be exactly one character long");
+    if (a[1] && (!want_string(in, f.name, *a[1]) || a[1]->string().length != 1))
+        return in.fail("the fill character must be exactly one character long");
     const std::string fill = a[1] ? a[1]->text() : " ";
     const auto length = static_cast<int64_t>(f.self.string().length);
     const int64_t width = a[0]->as_int(), pad = width > length ? width - length : 0;
@@ -299,7 +313,8 @@ Value zfill(Interpreter& in, Function& f, const Args& args) {
     if (!bind(in, f.name, args, {"width"}, 1, a.data()) || !want_int(in, f.name, *a[0])) return {};
     const auto length = static_cast<int64_t>(f.self.string().length);
     const int64_t pad = std::max<int64_t>(0, a[0]->as_int() - length);
-    if (static_cast<uint64_t>(pad) > in.limits().max_string_bytes) return in.fail(fmt::format("a string of more than {} bytes", in.limits().max_string_bytes), ErrorCode::kLimit);
+    if (static_cast<uint64_t>(pad) > in.limits().max_string_bytes)
+        return in.fail(fmt::format("a string of more than {} bytes", in.limits().max_string_bytes), ErrorCode::kLimit);
     std::string out = f.self.text();
     const bool sign = !out.empty() && (out[0] == '-' || out[0] == '+');
     out.insert(sign ? 1 : 0, static_cast<size_t>(pad), '0');
@@ -384,24 +399,52 @@ struct Method {
 };
 
 constexpr Method kTextMethods[] = {
-    {"upper", converted<to_upper>}, {"lower", converted<to_lower>}, {"casefold", converted<to_lower>},
-    {"capitalize", converted<capitalize>}, {"title", converted<title>}, {"swapcase", converted<swapcase>},
-    {"strip", strip_method<true, true>}, {"lstrip", strip_method<true, false>}, {"rstrip", strip_method<false, true>},
-    {"split", split_method<false>}, {"rsplit", split_method<true>}, {"splitlines", split_lines_method},
-    {"startswith", starts_method<false>}, {"endswith", starts_method<true>},
-    {"find", find_method_of_text<false, false>}, {"rfind", find_method_of_text<true, false>},
-    {"index", find_method_of_text<false, true>}, {"rindex", find_method_of_text<true, true>},
-    {"count", count_method_of_text}, {"join", join_method}, {"replace", replace_method}, {"format", format_method},
-    {"isalpha", all_chars<is_alpha>}, {"isdigit", all_chars<is_digit>}, {"isdecimal", all_chars<is_decimal>},
-    {"isnumeric", all_chars<is_numeric>}, {"isalnum", all_chars<is_alnum>}, {"isspace", all_chars<is_space>},
-    {"isascii", all_chars<is_ascii>}, {"isupper", cased<true>}, {"islower", cased<false>},
-    {"ljust", justify<-1>}, {"center", justify<0>}, {"rjust", justify<1>}, {"zfill", zfill},
-    {"removeprefix", remove_affix<false>}, {"removesuffix", remove_affix<true>},
-    {"partition", partition<false>}, {"rpartition", partition<true>},
+    {"upper", converted<to_upper>},
+    {"lower", converted<to_lower>},
+    {"casefold", converted<to_lower>},
+    {"capitalize", converted<capitalize>},
+    {"title", converted<title>},
+    {"swapcase", converted<swapcase>},
+    {"strip", strip_method<true, true>},
+    {"lstrip", strip_method<true, false>},
+    {"rstrip", strip_method<false, true>},
+    {"split", split_method<false>},
+    {"rsplit", split_method<true>},
+    {"splitlines", split_lines_method},
+    {"startswith", starts_method<false>},
+    {"endswith", starts_method<true>},
+    {"find", find_method_of_text<false, false>},
+    {"rfind", find_method_of_text<true, false>},
+    {"index", find_method_of_text<false, true>},
+    {"rindex", find_method_of_text<true, true>},
+    {"count", count_method_of_text},
+    {"join", join_method},
+    {"replace", replace_method},
+    {"format", format_method},
+    {"isalpha", all_chars<is_alpha>},
+    {"isdigit", all_chars<is_digit>},
+    {"isdecimal", all_chars<is_decimal>},
+    {"isnumeric", all_chars<is_numeric>},
+    {"isalnum", all_chars<is_alnum>},
+    {"isspace", all_chars<is_space>},
+    {"isascii", all_chars<is_ascii>},
+    {"isupper", cased<true>},
+    {"islower", cased<false>},
+    {"ljust", justify<-1>},
+    {"center", justify<0>},
+    {"rjust", justify<1>},
+    {"zfill", zfill},
+    {"removeprefix", remove_affix<false>},
+    {"removesuffix", remove_affix<true>},
+    {"partition", partition<false>},
+    {"rpartition", partition<true>},
 };
 constexpr Method kDictMethods[] = {
-    {"items", view<SequenceKind::kItems>}, {"keys", view<SequenceKind::kKeys>}, {"values", view<SequenceKind::kValues>},
-    {"get", get_method}, {"copy", copy_method},
+    {"items", view<SequenceKind::kItems>},
+    {"keys", view<SequenceKind::kKeys>},
+    {"values", view<SequenceKind::kValues>},
+    {"get", get_method},
+    {"copy", copy_method},
 };
 constexpr Method kListMethods[] = {{"index", index_method}, {"count", count_method}, {"copy", copy_method}};
 
@@ -418,14 +461,16 @@ Builtin find_method(const Value& value, std::string_view name) {
     if (value.is(Kind::kSequence)) {
         const SequenceKind kind = value.sequence().sequence_kind;
         const bool list = kind == SequenceKind::kList;
-        if (list || ((kind == SequenceKind::kTuple || kind == SequenceKind::kRange || kind == SequenceKind::kGroup) && name != "copy"))
+        if (list || ((kind == SequenceKind::kTuple || kind == SequenceKind::kRange || kind == SequenceKind::kGroup) &&
+                     name != "copy"))
             return search(kListMethods);
     }
     return nullptr;
 }
 
 bool is_mutating_method(const Value& value, std::string_view name) {
-    static constexpr std::string_view kList[] = {"append", "clear", "pop", "reverse", "insert", "sort", "extend", "remove"};
+    static constexpr std::string_view kList[] = {"append", "clear", "pop",    "reverse",
+                                                 "insert", "sort",  "extend", "remove"};
     static constexpr std::string_view kDict[] = {"clear", "pop", "popitem", "setdefault", "update"};
     if (value.is(Kind::kDict)) return std::find(std::begin(kDict), std::end(kDict), name) != std::end(kDict);
     return value.is(Kind::kSequence) && value.sequence().sequence_kind == SequenceKind::kList &&

@@ -9,14 +9,22 @@ namespace {
 
 const char* symbol(Operator op) {
     switch (op) {
-        case Operator::kAdd: return "+";
-        case Operator::kSubtract: return "-";
-        case Operator::kMultiply: return "*";
-        case Operator::kDivide: return "/";
-        case Operator::kFloorDivide: return "//";
-        case Operator::kModulo: return "%";
-        case Operator::kPower: return "** or pow()";
-        default: return "comparison";
+        case Operator::kAdd:
+            return "+";
+        case Operator::kSubtract:
+            return "-";
+        case Operator::kMultiply:
+            return "*";
+        case Operator::kDivide:
+            return "/";
+        case Operator::kFloorDivide:
+            return "//";
+        case Operator::kModulo:
+            return "%";
+        case Operator::kPower:
+            return "** or pow()";
+        default:
+            return "comparison";
     }
 }
 
@@ -29,13 +37,17 @@ bool is_list_or_tuple(const Value& value) {
 
 Value Interpreter::unsupported(Operator op, const Value& a, const Value& b) {
     if (!check_defined(a) || !check_defined(b)) return {};
-    if (op == Operator::kAdd && a.is(Kind::kString)) return fail(fmt::format("can only concatenate str (not \"{}\") to str", type_name(b)));
-    return fail(fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
+    if (op == Operator::kAdd && a.is(Kind::kString))
+        return fail(fmt::format("can only concatenate str (not \"{}\") to str", type_name(b)));
+    return fail(
+        fmt::format("unsupported operand type(s) for {}: '{}' and '{}'", symbol(op), type_name(a), type_name(b)));
 }
 
 Value Interpreter::negate(const Value& value) {
     if (value.is(Kind::kFloat)) return Value::real(-value.as_double());
-    if (!value.is_integral()) return check_defined(value) ? fail(fmt::format("bad operand type for unary -: '{}'", type_name(value))) : Value();
+    if (!value.is_integral())
+        return check_defined(value) ? fail(fmt::format("bad operand type for unary -: '{}'", type_name(value)))
+                                    : Value();
     return int_arithmetic(Operator::kSubtract, 0, value.as_int());
 }
 
@@ -49,15 +61,18 @@ Value Interpreter::binary(Operator op, const Value& a, const Value& b) {
         auto text = [&](const Value& v) { return markup && !v.string().markup ? escape_html(v.text()) : v.text(); };
         return make_string(text(a) + text(b), markup);
     }
-    if (op == Operator::kAdd && is_list_or_tuple(a) && is_list_or_tuple(b) && a.sequence().sequence_kind == b.sequence().sequence_kind) {
+    if (op == Operator::kAdd && is_list_or_tuple(a) && is_list_or_tuple(b) &&
+        a.sequence().sequence_kind == b.sequence().sequence_kind) {
         std::vector<Value> items;
         if (!room((a.sequence().items.size() + b.sequence().items.size()) * sizeof(Value))) return {};
         items.reserve(a.sequence().items.size() + b.sequence().items.size());
         if (!iterate(a, items) || !iterate(b, items)) return {};
         return make_sequence(std::move(items), a.sequence().sequence_kind);
     }
-    if (op == Operator::kMultiply && b.is_integral() && (a.is(Kind::kString) || is_list_or_tuple(a))) return repeat(a, b.as_int());
-    if (op == Operator::kMultiply && a.is_integral() && (b.is(Kind::kString) || is_list_or_tuple(b))) return repeat(b, a.as_int());
+    if (op == Operator::kMultiply && b.is_integral() && (a.is(Kind::kString) || is_list_or_tuple(a)))
+        return repeat(a, b.as_int());
+    if (op == Operator::kMultiply && a.is_integral() && (b.is(Kind::kString) || is_list_or_tuple(b)))
+        return repeat(b, a.as_int());
     if (op == Operator::kModulo && a.is(Kind::kString)) return percent_format(a, b);
     return unsupported(op, a, b);
 }
@@ -75,7 +90,8 @@ Value Interpreter::repeat(const Value& value, int64_t count) {
     }
     const std::vector<Value>& items = value.sequence().items;
     std::vector<Value> out;
-    if (!items.empty() && times > limits_.max_steps / items.size()) return fail(fmt::format("more than {} steps", limits_.max_steps), ErrorCode::kLimit);
+    if (!items.empty() && times > limits_.max_steps / items.size())
+        return fail(fmt::format("more than {} steps", limits_.max_steps), ErrorCode::kLimit);
     if (!charge(items.size() * times) || !room(items.size() * times * sizeof(Value))) return {};
     out.reserve(items.size() * times);
     for (size_t i = 0; !items.empty() && i < times; ++i) out.insert(out.end(), items.begin(), items.end());
@@ -86,9 +102,15 @@ Value Interpreter::int_arithmetic(Operator op, int64_t a, int64_t b) {
     int64_t result = 0;
     bool overflow = false;
     switch (op) {
-        case Operator::kAdd: overflow = __builtin_add_overflow(a, b, &result); break;
-        case Operator::kSubtract: overflow = __builtin_sub_overflow(a, b, &result); break;
-        case Operator::kMultiply: overflow = __builtin_mul_overflow(a, b, &result); break;
+        case Operator::kAdd:
+            overflow = __builtin_add_overflow(a, b, &result);
+            break;
+        case Operator::kSubtract:
+            overflow = __builtin_sub_overflow(a, b, &result);
+            break;
+        case Operator::kMultiply:
+            overflow = __builtin_mul_overflow(a, b, &result);
+            break;
         case Operator::kFloorDivide:
         case Operator::kModulo:
             if (b == 0) return fail("integer division or modulo by zero");
@@ -96,7 +118,8 @@ Value Interpreter::int_arithmetic(Operator op, int64_t a, int64_t b) {
                 overflow = op == Operator::kFloorDivide && __builtin_sub_overflow(int64_t{0}, a, &result);
             } else {
                 const int64_t quotient = a / b, remainder = a % b;
-                const bool adjust = remainder != 0 && (remainder < 0) != (b < 0);  // Python rounds towards minus infinity
+                const bool adjust =
+                    remainder != 0 && (remainder < 0) != (b < 0);  // Python rounds towards minus infinity
                 result = op == Operator::kFloorDivide ? quotient - adjust : adjust ? remainder + b : remainder;
             }
             break;
@@ -109,7 +132,8 @@ Value Interpreter::int_arithmetic(Operator op, int64_t a, int64_t b) {
             }
             break;
         }
-        default: break;
+        default:
+            break;
     }
     if (overflow) return fail("an integer beyond 64 bits", ErrorCode::kUnsupported);
     return Value::integer(result);
@@ -117,12 +141,16 @@ Value Interpreter::int_arithmetic(Operator op, int64_t a, int64_t b) {
 
 Value Interpreter::arithmetic(Operator op, const Value& a, const Value& b) {
     const bool integral = a.is_integral() && b.is_integral();
-    if (integral && op != Operator::kDivide && !(op == Operator::kPower && b.as_int() < 0)) return int_arithmetic(op, a.as_int(), b.as_int());
+    if (integral && op != Operator::kDivide && !(op == Operator::kPower && b.as_int() < 0))
+        return int_arithmetic(op, a.as_int(), b.as_int());
     const double x = a.as_double(), y = b.as_double();
     switch (op) {
-        case Operator::kAdd: return Value::real(x + y);
-        case Operator::kSubtract: return Value::real(x - y);
-        case Operator::kMultiply: return Value::real(x * y);
+        case Operator::kAdd:
+            return Value::real(x + y);
+        case Operator::kSubtract:
+            return Value::real(x - y);
+        case Operator::kMultiply:
+            return Value::real(x * y);
         case Operator::kDivide:
             if (y == 0) return fail(integral ? "division by zero" : "float division by zero");
             return Value::real(x / y);
@@ -144,17 +172,21 @@ Value Interpreter::arithmetic(Operator op, const Value& a, const Value& b) {
         }
         case Operator::kPower:
             if (x == 0 && y < 0) return fail("0.0 cannot be raised to a negative power");
-            if (x < 0 && std::floor(y) != y) return fail("a negative number raised to a fraction is complex", ErrorCode::kUnsupported);
-            if (const double result = std::pow(x, y); std::isfinite(result) || !std::isfinite(x) || !std::isfinite(y)) return Value::real(result);
+            if (x < 0 && std::floor(y) != y)
+                return fail("a negative number raised to a fraction is complex", ErrorCode::kUnsupported);
+            if (const double result = std::pow(x, y); std::isfinite(result) || !std::isfinite(x) || !std::isfinite(y))
+                return Value::real(result);
             return fail("numerical result out of range");
-        default: return {};
+        default:
+            return {};
     }
 }
 
 bool Interpreter::contains(const Value& needle, const Value& container) {
     if (failed_) return false;
     switch (container.kind()) {
-        case Kind::kUndefined: return false;
+        case Kind::kUndefined:
+            return false;
         case Kind::kString:
             if (!needle.is(Kind::kString)) {
                 fail(fmt::format("'in <string>' requires string as left operand, not {}", type_name(needle)));
@@ -164,7 +196,8 @@ bool Interpreter::contains(const Value& needle, const Value& container) {
             return find_text(container.text(), needle.text()) != std::string::npos;
         case Kind::kDict:
             if (needle.is(Kind::kString)) charge(needle.text().size() / 256);
-            if (needle.is(Kind::kDict) || (needle.is(Kind::kSequence) && needle.sequence().sequence_kind == SequenceKind::kList))
+            if (needle.is(Kind::kDict) ||
+                (needle.is(Kind::kSequence) && needle.sequence().sequence_kind == SequenceKind::kList))
                 fail(fmt::format("unhashable type: '{}'", type_name(needle)));
             return container.dict().find(needle) != nullptr;
         case Kind::kSequence: {
@@ -176,17 +209,24 @@ bool Interpreter::contains(const Value& needle, const Value& container) {
             }
             return false;
         }
-        default: fail(fmt::format("argument of type '{}' is not iterable", type_name(container))); return false;
+        default:
+            fail(fmt::format("argument of type '{}' is not iterable", type_name(container)));
+            return false;
     }
 }
 
 Value Interpreter::compare(Operator op, const Value& a, const Value& b) {
     switch (op) {
-        case Operator::kEqual: return Value::boolean(equal(a, b));
-        case Operator::kNotEqual: return Value::boolean(!equal(a, b));
-        case Operator::kIn: return Value::boolean(contains(a, b));
-        case Operator::kNotIn: return Value::boolean(!contains(a, b));
-        default: break;
+        case Operator::kEqual:
+            return Value::boolean(equal(a, b));
+        case Operator::kNotEqual:
+            return Value::boolean(!equal(a, b));
+        case Operator::kIn:
+            return Value::boolean(contains(a, b));
+        case Operator::kNotIn:
+            return Value::boolean(!contains(a, b));
+        default:
+            break;
     }
     const int sign = order(a, b);
     if (sign == kUnordered) return Value::boolean(false);

@@ -7,7 +7,8 @@ namespace sterna::jinja {
 
 Parser::Nesting::Nesting(Parser& parser) : parser_(parser) {
     if (++parser_.depth_ > parser_.limits_.max_depth)
-        parser_.fail_at(parser_.line(), fmt::format("nested deeper than {} levels", parser_.limits_.max_depth), ErrorCode::kLimit);
+        parser_.fail_at(parser_.line(), fmt::format("nested deeper than {} levels", parser_.limits_.max_depth),
+                        ErrorCode::kLimit);
 }
 
 void Parser::fail_at(int line, std::string message, ErrorCode code) {
@@ -18,18 +19,28 @@ void Parser::fail_at(int line, std::string message, ErrorCode code) {
 
 std::string Parser::found() const {
     switch (token().type) {
-        case TokenType::kData: return "text";
-        case TokenType::kVariableBegin: return "'{{'";
-        case TokenType::kVariableEnd: return "'}}'";
-        case TokenType::kBlockBegin: return "'{%'";
-        case TokenType::kBlockEnd: return "'%}'";
-        case TokenType::kString: return "a string";
-        case TokenType::kEnd: return "the end of the template";
-        default: return "'" + token().text + "'";
+        case TokenType::kData:
+            return "text";
+        case TokenType::kVariableBegin:
+            return "'{{'";
+        case TokenType::kVariableEnd:
+            return "'}}'";
+        case TokenType::kBlockBegin:
+            return "'{%'";
+        case TokenType::kBlockEnd:
+            return "'%}'";
+        case TokenType::kString:
+            return "a string";
+        case TokenType::kEnd:
+            return "the end of the template";
+        default:
+            return "'" + token().text + "'";
     }
 }
 
-void Parser::unexpected(std::string_view wanted) { fail_at(line(), fmt::format("expected {}, found {}", wanted, found())); }
+void Parser::unexpected(std::string_view wanted) {
+    fail_at(line(), fmt::format("expected {}, found {}", wanted, found()));
+}
 
 bool Parser::skip_operator(std::string_view text) {
     if (!is_operator(text)) return false;
@@ -121,7 +132,7 @@ ExprPtr Parser::comparison() {
     ExprPtr node;
     while (true) {
         static constexpr std::pair<std::string_view, Operator> kOperators[] = {
-            {"==", Operator::kEqual}, {"!=", Operator::kNotEqual},  {"<", Operator::kLess},
+            {"==", Operator::kEqual},  {"!=", Operator::kNotEqual},  {"<", Operator::kLess},
             {">", Operator::kGreater}, {"<=", Operator::kLessEqual}, {">=", Operator::kGreaterEqual}};
         Operator found_operator = Operator::kAdd;
         for (const auto& [text, op] : kOperators)
@@ -256,7 +267,9 @@ ExprPtr Parser::primary(bool namespaces) {
     if (is(TokenType::kFloat)) {
         ExprPtr node = make(ExprKind::kFloat, where);
         // Through the JSON parser, because std::strtod depends on the process' locale.
-        const auto number = nlohmann::json::parse(token().text.substr(std::min(token().text.find_first_not_of('0'), token().text.find_first_of(".eE") - 1)), nullptr, false);
+        const auto number = nlohmann::json::parse(
+            token().text.substr(std::min(token().text.find_first_not_of('0'), token().text.find_first_of(".eE") - 1)),
+            nullptr, false);
         if (!number.is_number()) fail_at(where, "float " + token().text + " is out of range", ErrorCode::kUnsupported);
         node->real = number.is_number() ? number.get<double>() : 0;
         next();
@@ -464,7 +477,9 @@ ExprPtr Parser::target(const TupleRules& rules) {
     TupleRules names = rules;
     names.target = true;
     ExprPtr node = tuple(names);
-    auto assignable = [](const Expr& expr) { return expr.kind == ExprKind::kName || expr.kind == ExprKind::kNamespaceRef; };
+    auto assignable = [](const Expr& expr) {
+        return expr.kind == ExprKind::kName || expr.kind == ExprKind::kNamespaceRef;
+    };
     // Jinja allows nested tuples of names as well: "for (a, b), c in".
     auto check = [&](auto& self, const Expr& expr) -> bool {
         if (expr.kind != ExprKind::kTuple) return assignable(expr);

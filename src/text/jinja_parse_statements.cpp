@@ -42,7 +42,8 @@ Body Parser::parts(std::initializer_list<std::string_view> end_words) {
             expect(TokenType::kVariableEnd, "'}}'");
         } else {
             next();
-            if (std::any_of(end_words.begin(), end_words.end(), [&](std::string_view word) { return is_word(word); })) return body;
+            if (std::any_of(end_words.begin(), end_words.end(), [&](std::string_view word) { return is_word(word); }))
+                return body;
             if (is(TokenType::kName) && token().text.starts_with("end") && end_words.size() > 0) {
                 unexpected(fmt::format("'{}'", *(end_words.end() - 1)));
                 return body;
@@ -91,7 +92,8 @@ std::unique_ptr<Stmt> Parser::statement() {
         stmt->kind = word == "break" ? StmtKind::kBreak : StmtKind::kContinue;
         if (loops_ == 0) fail_at(stmt->line, fmt::format("'{}' outside of a loop", word));
     } else if (word == "include" || word == "import" || word == "from" || word == "extends") {
-        fail_at(stmt->line, fmt::format("'{}' is not possible: a chat template stands alone", word), ErrorCode::kUnsupported);
+        fail_at(stmt->line, fmt::format("'{}' is not possible: a chat template stands alone", word),
+                ErrorCode::kUnsupported);
     } else {
         fail_at(stmt->line, fmt::format("unknown tag '{}'", word));
     }
@@ -187,7 +189,8 @@ void Parser::parse_call_block(Stmt& stmt) {
 
 Result<Body> parse(std::string_view source, const JinjaLimits& limits) {
     if (source.size() > limits.max_template_bytes)
-        return fail(ErrorCode::kLimit, "template: {} bytes, at most {} are allowed", source.size(), limits.max_template_bytes);
+        return fail(ErrorCode::kLimit, "template: {} bytes, at most {} are allowed", source.size(),
+                    limits.max_template_bytes);
     STERNA_TRY(tokens, tokenize(source));
     return Parser(std::move(tokens), limits).run();
 }

@@ -7,7 +7,8 @@
 
 namespace sterna::jinja {
 
-// After the first error the position stands at the end of the template, so that every loop ends; the tree is then discarded.
+// After the first error the position stands at the end of the template, so that every loop ends; the tree is then
+// discarded.
 class Parser {
 public:
     Parser(std::vector<Token> tokens, const JinjaLimits& limits) : tokens_(std::move(tokens)), limits_(limits) {}
@@ -15,11 +16,11 @@ public:
 
 private:
     struct TupleRules {
-        bool conditional = true;            // "a if b else c" is allowed
-        bool target = false;                // only names, as in "for a, b in"
-        bool namespaces = false;            // "ns.x" is allowed, as in "set ns.x ="
-        bool parentheses = false;           // inside "(...)", where nothing is the empty tuple
-        std::string_view end_word = {};     // a name that ends it
+        bool conditional = true;         // "a if b else c" is allowed
+        bool target = false;             // only names, as in "for a, b in"
+        bool namespaces = false;         // "ns.x" is allowed, as in "set ns.x ="
+        bool parentheses = false;        // inside "(...)", where nothing is the empty tuple
+        std::string_view end_word = {};  // a name that ends it
     };
     class Nesting {
     public:
@@ -92,8 +93,8 @@ private:
     JinjaLimits limits_;
     size_t at_ = 0;
     size_t depth_ = 0;
-    size_t loops_ = 0;                // for statements around this place, within the same macro
-    std::vector<Stmt*> macros_;       // macros around this place
+    size_t loops_ = 0;           // for statements around this place, within the same macro
+    std::vector<Stmt*> macros_;  // macros around this place
     bool failed_ = false;
     Error error_{ErrorCode::kBadFile, {}};
 };

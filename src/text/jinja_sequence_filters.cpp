@@ -11,7 +11,8 @@ namespace {
 using Found = std::array<const Value*, 4>;
 
 bool all_digits(std::string_view text) {
-    return !text.empty() && text.size() < 10 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+    return !text.empty() && text.size() < 10 &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
 
 // Follows "address.city" or an index from an item; `fallback` stands for every undefined part.
@@ -46,7 +47,9 @@ Value fold_case(Interpreter& in, const Value& value, bool case_sensitive) {
     return in.make_string(to_lower(value.text()));
 }
 
-bool flag(const Value* value) { return value && truth(*value); }
+bool flag(const Value* value) {
+    return value && truth(*value);
+}
 
 Value length(Interpreter& in, const Args& args) {
     Found a{};
@@ -88,7 +91,8 @@ Value last(Interpreter& in, const Args& args) {
     Found a{};
     if (!bind(in, "last", args, {"seq"}, 1, a.data())) return {};
     if (a[0]->is(Kind::kString) && !a[0]->text().empty()) return in.item(*a[0], Value::integer(-1));
-    if (a[0]->is(Kind::kSequence) && a[0]->sequence().sequence_kind == SequenceKind::kIterator) return in.fail("'generator' object is not reversible");
+    if (a[0]->is(Kind::kSequence) && a[0]->sequence().sequence_kind == SequenceKind::kIterator)
+        return in.fail("'generator' object is not reversible");
     if (a[0]->is(Kind::kSequence) && !a[0]->sequence().items.empty()) return a[0]->sequence().items.back();
     std::vector<Value> items;
     if (!in.check_defined(*a[0]) || !in.iterate(*a[0], items)) return {};
@@ -133,7 +137,8 @@ Value items_filter(Interpreter& in, const Args& args) {
     if (a[0]->is(Kind::kUndefined)) return in.make_sequence({}, SequenceKind::kIterator);
     if (!a[0]->is(Kind::kDict)) return in.fail("items: can only get item pairs from a mapping");
     std::vector<Value> pairs;
-    for (const auto& [key, value] : a[0]->dict().entries) pairs.push_back(in.make_sequence({key, value}, SequenceKind::kTuple));
+    for (const auto& [key, value] : a[0]->dict().entries)
+        pairs.push_back(in.make_sequence({key, value}, SequenceKind::kTuple));
     return in.make_sequence(std::move(pairs), SequenceKind::kIterator);
 }
 
@@ -146,7 +151,9 @@ Value in_order(const std::vector<Value>& items, const std::vector<size_t>& order
 
 Value dictsort(Interpreter& in, const Args& args) {
     Found a{};
-    if (!bind(in, "dictsort", args, {"value", "case_sensitive", "by", "reverse"}, 1, a.data()) || !in.check_defined(*a[0])) return {};
+    if (!bind(in, "dictsort", args, {"value", "case_sensitive", "by", "reverse"}, 1, a.data()) ||
+        !in.check_defined(*a[0]))
+        return {};
     if (!a[0]->is(Kind::kDict)) return in.fail(fmt::format("dictsort: expected a dict, found {}", type_name(*a[0])));
     const std::string by = a[2] ? in.str(*a[2]) : "key";
     if (by != "key" && by != "value") return in.fail("dictsort: by must be 'key' or 'value'");
@@ -161,7 +168,9 @@ Value dictsort(Interpreter& in, const Args& args) {
 Value sort(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items, keys;
-    if (!bind(in, "sort", args, {"value", "reverse", "case_sensitive", "attribute"}, 1, a.data()) || !in.iterate(*a[0], items)) return {};
+    if (!bind(in, "sort", args, {"value", "reverse", "case_sensitive", "attribute"}, 1, a.data()) ||
+        !in.iterate(*a[0], items))
+        return {};
     std::vector<Value> paths;
     if (!is_none(a[3]) && a[3]->is(Kind::kString)) {
         std::string_view rest = a[3]->text();
@@ -190,7 +199,8 @@ Value sort(Interpreter& in, const Args& args) {
 Value unique(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items, kept;
-    if (!bind(in, "unique", args, {"value", "case_sensitive", "attribute"}, 1, a.data()) || !in.iterate(*a[0], items)) return {};
+    if (!bind(in, "unique", args, {"value", "case_sensitive", "attribute"}, 1, a.data()) || !in.iterate(*a[0], items))
+        return {};
     Ref<Dict> seen(new Dict(in.heap()));
     for (const Value& item : items) {
         const Value key = fold_case(in, follow(in, item, a[2]), flag(a[1]));
@@ -205,7 +215,9 @@ template <int sign>
 Value extreme(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items;
-    if (!bind(in, sign < 0 ? "min" : "max", args, {"value", "case_sensitive", "attribute"}, 1, a.data()) || !in.iterate(*a[0], items)) return {};
+    if (!bind(in, sign < 0 ? "min" : "max", args, {"value", "case_sensitive", "attribute"}, 1, a.data()) ||
+        !in.iterate(*a[0], items))
+        return {};
     if (items.empty()) return in.make_undefined("no aggregated item, the sequence was empty");
     size_t best = 0;
     Value best_key;
@@ -231,7 +243,9 @@ Value sum(Interpreter& in, const Args& args) {
 Value group_by(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items, keys, originals;
-    if (!bind(in, "groupby", args, {"value", "attribute", "default", "case_sensitive"}, 2, a.data()) || !in.iterate(*a[0], items)) return {};
+    if (!bind(in, "groupby", args, {"value", "attribute", "default", "case_sensitive"}, 2, a.data()) ||
+        !in.iterate(*a[0], items))
+        return {};
     for (const Value& item : items) {
         originals.push_back(follow(in, item, a[1], a[2]));
         keys.push_back(fold_case(in, originals.back(), flag(a[3])));
@@ -242,8 +256,10 @@ Value group_by(Interpreter& in, const Args& args) {
     for (size_t start = 0; start < order.size() && !in.failed();) {
         size_t end = start;
         std::vector<Value> group;
-        for (; end < order.size() && in.equal(keys[order[start]], keys[order[end]]); ++end) group.push_back(items[order[end]]);
-        groups.push_back(in.make_sequence({originals[order[start]], in.make_sequence(std::move(group))}, SequenceKind::kGroup));
+        for (; end < order.size() && in.equal(keys[order[start]], keys[order[end]]); ++end)
+            group.push_back(items[order[end]]);
+        groups.push_back(
+            in.make_sequence({originals[order[start]], in.make_sequence(std::move(group))}, SequenceKind::kGroup));
         start = std::max(end, start + 1);  // NaN differs from itself
     }
     return in.make_sequence(std::move(groups));
@@ -253,7 +269,9 @@ Value batch(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items, rows, row;
     int64_t count = 0;
-    if (!bind(in, "batch", args, {"value", "linecount", "fill_with"}, 2, a.data()) || !in.iterate(*a[0], items) || !to_int(in, "batch", *a[1], count)) return {};
+    if (!bind(in, "batch", args, {"value", "linecount", "fill_with"}, 2, a.data()) || !in.iterate(*a[0], items) ||
+        !to_int(in, "batch", *a[1], count))
+        return {};
     for (const Value& item : items) {
         if (static_cast<int64_t>(row.size()) == count) {
             rows.push_back(in.make_sequence(std::exchange(row, {})));
@@ -274,14 +292,17 @@ Value slice_filter(Interpreter& in, const Args& args) {
     Found a{};
     std::vector<Value> items, columns;
     int64_t slices = 0;
-    if (!bind(in, "slice", args, {"value", "slices", "fill_with"}, 2, a.data()) || !in.iterate(*a[0], items) || !to_int(in, "slice", *a[1], slices)) return {};
+    if (!bind(in, "slice", args, {"value", "slices", "fill_with"}, 2, a.data()) || !in.iterate(*a[0], items) ||
+        !to_int(in, "slice", *a[1], slices))
+        return {};
     if (slices == 0) return in.fail("integer division or modulo by zero");
     if (slices < 0) slices = 0;
     if (!in.charge(static_cast<size_t>(slices))) return {};
     const auto n = static_cast<size_t>(slices);
     for (size_t i = 0, at = 0; i < n; ++i) {
         const size_t extra = i < items.size() % n ? 1 : 0, size = items.size() / n + extra;
-        std::vector<Value> column(items.begin() + static_cast<std::ptrdiff_t>(at), items.begin() + static_cast<std::ptrdiff_t>(at + size));
+        std::vector<Value> column(items.begin() + static_cast<std::ptrdiff_t>(at),
+                                  items.begin() + static_cast<std::ptrdiff_t>(at + size));
         if (!is_none(a[2]) && extra == 0) column.push_back(*a[2]);
         columns.push_back(in.make_sequence(std::move(column)));
         at += size;
@@ -296,7 +317,8 @@ Value map(Interpreter& in, const Args& args) {
     if (args.positional.size() == 1) {
         const Value *attribute = nullptr, *fallback = nullptr;
         for (const auto& [name, value] : args.named) {
-            if (name != "attribute" && name != "default") return in.fail(fmt::format("map: unexpected keyword argument '{}'", name));
+            if (name != "attribute" && name != "default")
+                return in.fail(fmt::format("map: unexpected keyword argument '{}'", name));
             (name == "attribute" ? attribute : fallback) = &value;
         }
         if (!attribute) return in.fail("map: requires a filter or an attribute");
@@ -326,7 +348,8 @@ Value choose(Interpreter& in, const Args& args) {
     const bool tested = args.positional.size() > test_at;
     const std::string name = tested ? in.str(args.positional[test_at]) : "";
     Args inner;
-    if (tested) inner.positional.assign(args.positional.begin() + static_cast<std::ptrdiff_t>(test_at), args.positional.end());
+    if (tested)
+        inner.positional.assign(args.positional.begin() + static_cast<std::ptrdiff_t>(test_at), args.positional.end());
     inner.named = args.named;
     for (const Value& item : items) {
         if (in.failed()) return {};
@@ -342,16 +365,35 @@ Value attr(Interpreter& in, const Args& args) {
     Found a{};
     if (!bind(in, "attr", args, {"obj", "name"}, 2, a.data()) || !in.check_defined(*a[0])) return {};
     const std::string name = in.str(*a[1]);
-    if (a[0]->is(Kind::kDict) && !find_method(*a[0], name)) return in.make_undefined(fmt::format("'dict object' has no attribute '{}'", name.substr(0, 200)));
+    if (a[0]->is(Kind::kDict) && !find_method(*a[0], name))
+        return in.make_undefined(fmt::format("'dict object' has no attribute '{}'", name.substr(0, 200)));
     return in.attribute(*a[0], name);
 }
 
 constexpr NamedFilter kSequenceFilters[] = {
-    {"attr", attr}, {"batch", batch}, {"count", length}, {"dictsort", dictsort}, {"first", first}, {"groupby", group_by},
-    {"items", items_filter}, {"join", join}, {"last", last}, {"length", length}, {"list", list}, {"map", map},
-    {"max", extreme<1>}, {"min", extreme<-1>}, {"reject", choose<false, false>}, {"rejectattr", choose<false, true>},
-    {"reverse", reverse}, {"select", choose<true, false>}, {"selectattr", choose<true, true>}, {"slice", slice_filter},
-    {"sort", sort}, {"sum", sum}, {"unique", unique},
+    {"attr", attr},
+    {"batch", batch},
+    {"count", length},
+    {"dictsort", dictsort},
+    {"first", first},
+    {"groupby", group_by},
+    {"items", items_filter},
+    {"join", join},
+    {"last", last},
+    {"length", length},
+    {"list", list},
+    {"map", map},
+    {"max", extreme<1>},
+    {"min", extreme<-1>},
+    {"reject", choose<false, false>},
+    {"rejectattr", choose<false, true>},
+    {"reverse", reverse},
+    {"select", choose<true, false>},
+    {"selectattr", choose<true, true>},
+    {"slice", slice_filter},
+    {"sort", sort},
+    {"sum", sum},
+    {"unique", unique},
 };
 
 }  // namespace

@@ -6,7 +6,9 @@ namespace sterna::jinja {
 
 class Interpreter::Capture {
 public:
-    explicit Capture(Interpreter& interpreter) : interpreter_(interpreter), outside_(interpreter.out_) { interpreter.out_ = &text_; }
+    explicit Capture(Interpreter& interpreter) : interpreter_(interpreter), outside_(interpreter.out_) {
+        interpreter.out_ = &text_;
+    }
     ~Capture() { finish(); }
     std::string take() {
         finish();
@@ -30,7 +32,8 @@ namespace {
 // Puts a scope in place and the old one back.
 class Entered {
 public:
-    Entered(Ref<Scope>& current, Ref<Scope> inner) : current_(current), outside_(std::exchange(current, std::move(inner))) {}
+    Entered(Ref<Scope>& current, Ref<Scope> inner)
+        : current_(current), outside_(std::exchange(current, std::move(inner))) {}
     ~Entered() { current_ = std::move(outside_); }
 
 private:
@@ -79,8 +82,12 @@ Flow Interpreter::run(const Stmt& stmt) {
     Deeper deeper(*this);
     if (failed_) return Flow::kBreak;
     switch (stmt.kind) {
-        case StmtKind::kText: emit(std::string_view(stmt.text)); break;
-        case StmtKind::kOutput: emit(eval(*stmt.exprs[0])); break;
+        case StmtKind::kText:
+            emit(std::string_view(stmt.text));
+            break;
+        case StmtKind::kOutput:
+            emit(eval(*stmt.exprs[0]));
+            break;
         case StmtKind::kFor: {
             const Value iterable = eval(*stmt.exprs[0]);
             run_for(stmt, iterable, 0);
@@ -94,8 +101,12 @@ Flow Interpreter::run(const Stmt& stmt) {
             }
             return run(stmt.otherwise);
         case StmtKind::kSet:
-        case StmtKind::kSetBlock: run_set(stmt); break;
-        case StmtKind::kMacro: scope_->set(stmt.text, make_macro(stmt)); break;
+        case StmtKind::kSetBlock:
+            run_set(stmt);
+            break;
+        case StmtKind::kMacro:
+            scope_->set(stmt.text, make_macro(stmt));
+            break;
         case StmtKind::kCallBlock: {
             Args args;
             const Value callee = eval(*stmt.target->kids[0]);
@@ -115,13 +126,17 @@ Flow Interpreter::run(const Stmt& stmt) {
             block_value_ = std::move(outside);
             break;
         }
-        case StmtKind::kWith: run_with(stmt); break;
+        case StmtKind::kWith:
+            run_with(stmt);
+            break;
         case StmtKind::kScope: {
             Entered inner(scope_, Ref<Scope>(new Scope(heap_, scope_)));
             return run(stmt.body);
         }
-        case StmtKind::kBreak: return Flow::kBreak;
-        case StmtKind::kContinue: return Flow::kContinue;
+        case StmtKind::kBreak:
+            return Flow::kBreak;
+        case StmtKind::kContinue:
+            return Flow::kContinue;
     }
     return Flow::kNormal;
 }
@@ -160,9 +175,11 @@ void Interpreter::assign(const Expr& target, const Value& value) {
     } else if (target.kind == ExprKind::kNamespaceRef) {
         const Value* space = scope_->find(target.text);
         if (!space || !space->is(Kind::kNamespace)) {
-            fail(fmt::format("'{}.{}' cannot be set: '{}' is not a namespace", target.text, target.attribute, target.text));
+            fail(fmt::format("'{}.{}' cannot be set: '{}' is not a namespace", target.text, target.attribute,
+                             target.text));
         } else if (target.attribute.starts_with("_")) {
-            fail(fmt::format("'{}.{}' cannot be set: the name starts with an underscore", target.text, target.attribute));
+            fail(fmt::format("'{}.{}' cannot be set: the name starts with an underscore", target.text,
+                             target.attribute));
         } else {
             const Value name = make_string(target.attribute);
             if (!failed_) space->name_space().attributes->set(name, value);
@@ -282,13 +299,16 @@ Value Interpreter::call_macro(Function& macro_function, const Args& args) {
         Ref<Dict> rest(new Dict(heap_));
         for (size_t i = 0; i < args.named.size(); ++i) {
             if (used[i]) continue;
-            if (!stmt.uses_kwargs) return fail(fmt::format("macro '{}' takes no keyword argument '{}'", macro_function.name, args.named[i].first));
+            if (!stmt.uses_kwargs)
+                return fail(
+                    fmt::format("macro '{}' takes no keyword argument '{}'", macro_function.name, args.named[i].first));
             rest->set(make_string(args.named[i].first), args.named[i].second);
         }
         if (stmt.uses_kwargs) scope_->set("kwargs", make_dict(std::move(rest)));
         if (stmt.uses_varargs) {
             std::vector<Value> more;
-            if (args.positional.size() > n) more.assign(args.positional.begin() + static_cast<std::ptrdiff_t>(n), args.positional.end());
+            if (args.positional.size() > n)
+                more.assign(args.positional.begin() + static_cast<std::ptrdiff_t>(n), args.positional.end());
             scope_->set("varargs", make_sequence(std::move(more), SequenceKind::kTuple));
         } else if (args.positional.size() > n) {
             return fail(fmt::format("macro '{}' takes not more than {} argument(s)", macro_function.name, n));

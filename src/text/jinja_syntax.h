@@ -13,7 +13,19 @@
 
 namespace sterna::jinja {
 
-enum class TokenType : uint8_t { kData, kVariableBegin, kVariableEnd, kBlockBegin, kBlockEnd, kName, kString, kInteger, kFloat, kOperator, kEnd };
+enum class TokenType : uint8_t {
+    kData,
+    kVariableBegin,
+    kVariableEnd,
+    kBlockBegin,
+    kBlockEnd,
+    kName,
+    kString,
+    kInteger,
+    kFloat,
+    kOperator,
+    kEnd
+};
 
 struct Token {
     TokenType type;
@@ -26,15 +38,15 @@ Result<std::vector<Token>> tokenize(std::string_view source);
 
 enum class ExprKind : uint8_t {
     kNone,
-    kBool,        // integer
-    kInt,         // integer
-    kFloat,       // real
-    kText,        // text
-    kName,        // text
+    kBool,          // integer
+    kInt,           // integer
+    kFloat,         // real
+    kText,          // text
+    kName,          // text
     kNamespaceRef,  // text.attribute, only as the target of set
-    kAttribute,   // kids[0] . text
-    kItem,        // kids[0] [ kids[1] ]
-    kSlice,       // kids: start, stop, step (kNothing where left out)
+    kAttribute,     // kids[0] . text
+    kItem,          // kids[0] [ kids[1] ]
+    kSlice,         // kids: start, stop, step (kNothing where left out)
     kNothing,
     kBlockValue,  // what a filter block or set block rendered
     kCall,        // kids[0] ( kids[1...] as args say )
@@ -43,18 +55,34 @@ enum class ExprKind : uint8_t {
     kNegative,
     kPositive,
     kNot,
-    kBinary,      // kids[0] operators[0] kids[1] operators[1] kids[2] ..., from left to right
-    kConcat,      // kids joined by ~
+    kBinary,  // kids[0] operators[0] kids[1] operators[1] kids[2] ..., from left to right
+    kConcat,  // kids joined by ~
     kAnd,
     kOr,
-    kCompare,     // kids[0] operators[0] kids[1] ... chained as in Python
+    kCompare,      // kids[0] operators[0] kids[1] ... chained as in Python
     kConditional,  // kids: then, condition, else (kNothing where left out)
     kList,
     kTuple,
-    kDict,        // kids: key, value, key, value, ...
+    kDict,  // kids: key, value, key, value, ...
 };
 
-enum class Operator : uint8_t { kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower, kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn };
+enum class Operator : uint8_t {
+    kAdd,
+    kSubtract,
+    kMultiply,
+    kDivide,
+    kFloorDivide,
+    kModulo,
+    kPower,
+    kEqual,
+    kNotEqual,
+    kLess,
+    kLessEqual,
+    kGreater,
+    kGreaterEqual,
+    kIn,
+    kNotIn
+};
 
 enum class ArgKind : uint8_t { kPositional, kKeyword, kStar, kDoubleStar };
 

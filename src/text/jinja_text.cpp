@@ -73,13 +73,15 @@ namespace {
 
 bool contains(const Table<CharRange>& table, uint32_t c) {
     const CharRange* end = table.begin + table.size;
-    const CharRange* it = std::upper_bound(table.begin, end, c, [](uint32_t x, const CharRange& r) { return x < r.first; });
+    const CharRange* it =
+        std::upper_bound(table.begin, end, c, [](uint32_t x, const CharRange& r) { return x < r.first; });
     return it != table.begin && c <= it[-1].last;
 }
 
 uint32_t map_case(const Table<CaseRange>& table, uint32_t c) {
     const CaseRange* end = table.begin + table.size;
-    const CaseRange* it = std::upper_bound(table.begin, end, c, [](uint32_t x, const CaseRange& r) { return x < r.first; });
+    const CaseRange* it =
+        std::upper_bound(table.begin, end, c, [](uint32_t x, const CaseRange& r) { return x < r.first; });
     if (it == table.begin || c > it[-1].last || (c - it[-1].first) % it[-1].stride != 0) return c;
     return c + static_cast<uint32_t>(it[-1].delta);
 }
@@ -103,12 +105,24 @@ bool is_space(uint32_t c) {
 bool is_line_break(uint32_t c) {
     return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
-bool is_printable(uint32_t c) { return c < kInvalidByte && !contains(kNotPrintable, c); }
-bool is_alpha(uint32_t c) { return contains(kAlpha, c); }
-bool is_decimal(uint32_t c) { return contains(kDecimal, c); }
-bool is_digit(uint32_t c) { return contains(kDigit, c); }
-bool is_numeric(uint32_t c) { return contains(kNumeric, c); }
-bool is_upper(uint32_t c) { return map_case(kLower, c) != c; }
+bool is_printable(uint32_t c) {
+    return c < kInvalidByte && !contains(kNotPrintable, c);
+}
+bool is_alpha(uint32_t c) {
+    return contains(kAlpha, c);
+}
+bool is_decimal(uint32_t c) {
+    return contains(kDecimal, c);
+}
+bool is_digit(uint32_t c) {
+    return contains(kDigit, c);
+}
+bool is_numeric(uint32_t c) {
+    return contains(kNumeric, c);
+}
+bool is_upper(uint32_t c) {
+    return map_case(kLower, c) != c;
+}
 bool is_lower(uint32_t c) {
     std::string scratch;
     return map_case(kUpper, c) != c || append_expansion(kUpperExpansions, scratch, c);

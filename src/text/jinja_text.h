@@ -1,5 +1,5 @@
-// Text helpers with Python's meaning of characters, blanks and cases, for the Jinja engine. Bytes that are not valid UTF-8
-// count as one character each and pass through unchanged. Stateless.
+// Text helpers with Python's meaning of characters, blanks and cases, for the Jinja engine. Bytes that are not valid
+// UTF-8 count as one character each and pass through unchanged. Stateless.
 #pragma once
 
 #include <cstdint>

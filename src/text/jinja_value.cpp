@@ -1,22 +1,38 @@
 #include "text/jinja_value.h"
 
-#include <cmath>
-
 #include <fmt/format.h>
+
+#include <cmath>
 
 #include "text/jinja_syntax.h"
 #include "text/jinja_text.h"
 
 namespace sterna::jinja {
 
-const String& Value::string() const { return *static_cast<const String*>(object_.get()); }
-const std::string& Value::text() const { return string().text; }
-Sequence& Value::sequence() const { return *static_cast<Sequence*>(object_.get()); }
-const Dict& Value::dict() const { return *static_cast<const Dict*>(object_.get()); }
-Namespace& Value::name_space() const { return *static_cast<Namespace*>(object_.get()); }
-Function& Value::function() const { return *static_cast<Function*>(object_.get()); }
-Loop& Value::loop() const { return *static_cast<Loop*>(object_.get()); }
-const UndefinedInfo* Value::undefined() const { return static_cast<const UndefinedInfo*>(object_.get()); }
+const String& Value::string() const {
+    return *static_cast<const String*>(object_.get());
+}
+const std::string& Value::text() const {
+    return string().text;
+}
+Sequence& Value::sequence() const {
+    return *static_cast<Sequence*>(object_.get());
+}
+const Dict& Value::dict() const {
+    return *static_cast<const Dict*>(object_.get());
+}
+Namespace& Value::name_space() const {
+    return *static_cast<Namespace*>(object_.get());
+}
+Function& Value::function() const {
+    return *static_cast<Function*>(object_.get());
+}
+Loop& Value::loop() const {
+    return *static_cast<Loop*>(object_.get());
+}
+const UndefinedInfo* Value::undefined() const {
+    return static_cast<const UndefinedInfo*>(object_.get());
+}
 
 String::String(Heap& owner, std::string bytes, bool is_markup)
     : Object(owner, bytes.size()), text(std::move(bytes)), length(count_chars(text)), markup(is_markup) {}
@@ -35,10 +51,16 @@ constexpr size_t kMaxTupleKeyBytes = 4096;  // of a dict key that is a tuple
 // Equal keys have equal canonical texts: 1, 1.0 and True are one key in Python.
 bool append_canonical(std::string& out, const Value& key) {
     switch (key.kind()) {
-        case Kind::kUndefined: out += 'u'; return true;
-        case Kind::kNone: out += 'N'; return true;
+        case Kind::kUndefined:
+            out += 'u';
+            return true;
+        case Kind::kNone:
+            out += 'N';
+            return true;
         case Kind::kBool:
-        case Kind::kInt: out += 'n' + std::to_string(key.as_int()); return true;
+        case Kind::kInt:
+            out += 'n' + std::to_string(key.as_int());
+            return true;
         case Kind::kFloat: {
             const double value = key.as_double();
             if (std::floor(value) == value && std::fabs(value) < 9e18) {
@@ -62,8 +84,11 @@ bool append_canonical(std::string& out, const Value& key) {
             }
             return true;
         }
-        case Kind::kDict: return false;
-        default: out += fmt::format("o{}", static_cast<const void*>(key.identity())); return true;
+        case Kind::kDict:
+            return false;
+        default:
+            out += fmt::format("o{}", static_cast<const void*>(key.identity()));
+            return true;
     }
 }
 
@@ -135,26 +160,44 @@ const Value* Scope::find(std::string_view name) const {
 
 const char* type_name(const Value& value) {
     switch (value.kind()) {
-        case Kind::kUndefined: return "Undefined";
-        case Kind::kNone: return "NoneType";
-        case Kind::kBool: return "bool";
-        case Kind::kInt: return "int";
-        case Kind::kFloat: return "float";
-        case Kind::kString: return value.string().markup ? "Markup" : "str";
-        case Kind::kDict: return "dict";
-        case Kind::kNamespace: return "Namespace";
-        case Kind::kFunction: return value.function().macro ? "Macro" : "function";
-        case Kind::kLoop: return "LoopContext";
+        case Kind::kUndefined:
+            return "Undefined";
+        case Kind::kNone:
+            return "NoneType";
+        case Kind::kBool:
+            return "bool";
+        case Kind::kInt:
+            return "int";
+        case Kind::kFloat:
+            return "float";
+        case Kind::kString:
+            return value.string().markup ? "Markup" : "str";
+        case Kind::kDict:
+            return "dict";
+        case Kind::kNamespace:
+            return "Namespace";
+        case Kind::kFunction:
+            return value.function().macro ? "Macro" : "function";
+        case Kind::kLoop:
+            return "LoopContext";
         case Kind::kSequence:
             switch (value.sequence().sequence_kind) {
-                case SequenceKind::kList: return "list";
-                case SequenceKind::kTuple: return "tuple";
-                case SequenceKind::kRange: return "range";
-                case SequenceKind::kKeys: return "dict_keys";
-                case SequenceKind::kValues: return "dict_values";
-                case SequenceKind::kItems: return "dict_items";
-                case SequenceKind::kIterator: return "generator";
-                case SequenceKind::kGroup: return "_GroupTuple";
+                case SequenceKind::kList:
+                    return "list";
+                case SequenceKind::kTuple:
+                    return "tuple";
+                case SequenceKind::kRange:
+                    return "range";
+                case SequenceKind::kKeys:
+                    return "dict_keys";
+                case SequenceKind::kValues:
+                    return "dict_values";
+                case SequenceKind::kItems:
+                    return "dict_items";
+                case SequenceKind::kIterator:
+                    return "generator";
+                case SequenceKind::kGroup:
+                    return "_GroupTuple";
             }
     }
     return "object";
@@ -163,16 +206,23 @@ const char* type_name(const Value& value) {
 bool truth(const Value& value) {
     switch (value.kind()) {
         case Kind::kUndefined:
-        case Kind::kNone: return false;
+        case Kind::kNone:
+            return false;
         case Kind::kBool:
-        case Kind::kInt: return value.as_int() != 0;
-        case Kind::kFloat: return value.as_double() != 0;
-        case Kind::kString: return !value.text().empty();
-        case Kind::kDict: return !value.dict().entries.empty();
+        case Kind::kInt:
+            return value.as_int() != 0;
+        case Kind::kFloat:
+            return value.as_double() != 0;
+        case Kind::kString:
+            return !value.text().empty();
+        case Kind::kDict:
+            return !value.dict().entries.empty();
         case Kind::kSequence:
             return value.sequence().sequence_kind == SequenceKind::kIterator || !value.sequence().items.empty();
-        case Kind::kLoop: return value.loop().length != 0;
-        default: return true;
+        case Kind::kLoop:
+            return value.loop().length != 0;
+        default:
+            return true;
     }
 }
 
@@ -246,16 +296,28 @@ bool append_sequence(std::string& out, const Sequence& sequence, size_t limit, i
             open = "(";
             close = sequence.items.size() == 1 ? ",)" : ")";
             break;
-        case SequenceKind::kKeys: open = "dict_keys(["; close = "])"; break;
-        case SequenceKind::kValues: open = "dict_values(["; close = "])"; break;
-        case SequenceKind::kItems: open = "dict_items(["; close = "])"; break;
+        case SequenceKind::kKeys:
+            open = "dict_keys([";
+            close = "])";
+            break;
+        case SequenceKind::kValues:
+            open = "dict_values([";
+            close = "])";
+            break;
+        case SequenceKind::kItems:
+            open = "dict_items([";
+            close = "])";
+            break;
         case SequenceKind::kRange:
             out += fmt::format("range({}, {}", sequence.range[0], sequence.range[1]);
             if (sequence.range[2] != 1) out += fmt::format(", {}", sequence.range[2]);
             out += ')';
             return true;
-        case SequenceKind::kIterator: out += "<generator object>"; return true;
-        case SequenceKind::kList: break;
+        case SequenceKind::kIterator:
+            out += "<generator object>";
+            return true;
+        case SequenceKind::kList:
+            break;
     }
     out += open;
     for (size_t i = 0; i < sequence.items.size(); ++i) {
@@ -271,19 +333,31 @@ bool append_sequence(std::string& out, const Sequence& sequence, size_t limit, i
 bool append_repr(std::string& out, const Value& value, size_t limit, int depth) {
     if (depth > kMaxReprDepth || out.size() > limit) return false;
     switch (value.kind()) {
-        case Kind::kUndefined: out += "Undefined"; break;
-        case Kind::kNone: out += "None"; break;
-        case Kind::kBool: out += value.as_int() ? "True" : "False"; break;
-        case Kind::kInt: out += std::to_string(value.as_int()); break;
-        case Kind::kFloat: out += float_repr(value.as_double()); break;
+        case Kind::kUndefined:
+            out += "Undefined";
+            break;
+        case Kind::kNone:
+            out += "None";
+            break;
+        case Kind::kBool:
+            out += value.as_int() ? "True" : "False";
+            break;
+        case Kind::kInt:
+            out += std::to_string(value.as_int());
+            break;
+        case Kind::kFloat:
+            out += float_repr(value.as_double());
+            break;
         case Kind::kString:
             if (out.size() + value.text().size() > limit) return false;
             if (value.string().markup) out += "Markup(";
             append_string_repr(out, value.text());
             if (value.string().markup) out += ")";
             break;
-        case Kind::kDict: return append_dict(out, value.dict(), limit, depth);
-        case Kind::kSequence: return append_sequence(out, value.sequence(), limit, depth);
+        case Kind::kDict:
+            return append_dict(out, value.dict(), limit, depth);
+        case Kind::kSequence:
+            return append_sequence(out, value.sequence(), limit, depth);
         case Kind::kNamespace:
             out += "<Namespace ";
             if (!append_dict(out, *value.name_space().attributes, limit, depth)) return false;
@@ -298,7 +372,9 @@ bool append_repr(std::string& out, const Value& value, size_t limit, int depth) 
                 out += fmt::format("<function {}>", value.function().name);
             }
             break;
-        case Kind::kLoop: out += fmt::format("<LoopContext {}/{}>", value.loop().index0 + 1, value.loop().length); break;
+        case Kind::kLoop:
+            out += fmt::format("<LoopContext {}/{}>", value.loop().index0 + 1, value.loop().length);
+            break;
     }
     return out.size() <= limit;
 }

@@ -1,6 +1,7 @@
-// Values of the Jinja interpreter: what Python calls str, int, list, dict and so on. Strings, lists and dicts never change
-// after they were built (Jinja's immutable sandbox), so only namespaces can form cycles; the interpreter empties those at its end.
-// Reference-counted without atomics: all values of one rendering belong to one thread and to one Heap.
+// Values of the Jinja interpreter: what Python calls str, int, list, dict and so on. Strings, lists and dicts never
+// change after they were built (Jinja's immutable sandbox), so only namespaces can form cycles; the interpreter empties
+// those at its end. Reference-counted without atomics: all values of one rendering belong to one thread and to one
+// Heap.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,19 @@ struct Heap {
     size_t live_bytes = 0;
 };
 
-enum class Kind : uint8_t { kUndefined, kNone, kBool, kInt, kFloat, kString, kSequence, kDict, kNamespace, kFunction, kLoop };
+enum class Kind : uint8_t {
+    kUndefined,
+    kNone,
+    kBool,
+    kInt,
+    kFloat,
+    kString,
+    kSequence,
+    kDict,
+    kNamespace,
+    kFunction,
+    kLoop
+};
 
 struct Object {
     explicit Object(Heap& owner, size_t bytes) : heap(&owner) { grow(bytes + 64); }
@@ -100,8 +113,10 @@ public:
     bool is(Kind kind) const { return kind_ == kind; }
     bool is_integral() const { return kind_ == Kind::kInt || kind_ == Kind::kBool; }
     bool is_number() const { return is_integral() || kind_ == Kind::kFloat; }
-    int64_t as_int() const { return integer_; }                                                           // Requires: is_integral()
-    double as_double() const { return kind_ == Kind::kFloat ? real_ : static_cast<double>(integer_); }  // Requires: is_number()
+    int64_t as_int() const { return integer_; }  // Requires: is_integral()
+    double as_double() const {
+        return kind_ == Kind::kFloat ? real_ : static_cast<double>(integer_);
+    }  // Requires: is_number()
     // Requires: the kind that the name says.
     const String& string() const;
     const std::string& text() const;
@@ -127,9 +142,9 @@ private:
 struct UndefinedInfo : Object {
     UndefinedInfo(Heap& owner, const Expr* where, std::string reason)
         : Object(owner, reason.size()), expr(where), hint(std::move(reason)) {}
-    const Expr* expr;         // the name, attribute or subscript that gave nothing
+    const Expr* expr;            // the name, attribute or subscript that gave nothing
     const char* type = nullptr;  // of the thing that lacks the attribute
-    std::string hint;         // the whole message where expr cannot tell it
+    std::string hint;            // the whole message where expr cannot tell it
 };
 
 struct String : Object {
@@ -174,7 +189,7 @@ struct Scope : Object {
     void set(std::string_view name, Value value);
     const Value* find(std::string_view name) const;
     Ref<Scope> parent;
-    bool captured = false;  // by a macro
+    bool captured = false;                        // by a macro
     std::map<std::string_view, Value> variables;  // names live in the template or in the caller's variables
 };
 
@@ -188,14 +203,14 @@ using Builtin = Value (*)(Interpreter&, Function&, const Args&);
 struct Function : Object {
     explicit Function(Heap& owner) : Object(owner, 0) {}
     std::string_view name;
-    Builtin builtin = nullptr;     // else a macro
-    Value self;                    // of a bound method
-    const Stmt* macro = nullptr;   // macro or call block
-    Ref<Scope> scope;              // where the macro was defined
-    std::vector<Value> items;      // of a cycler
-    size_t state = 0;              // of a cycler or joiner
-    Namespace* space = nullptr;    // of a cycler; the interpreter keeps it alive
-    uint32_t depth = 1;            // 1 + that of self or the deepest item
+    Builtin builtin = nullptr;    // else a macro
+    Value self;                   // of a bound method
+    const Stmt* macro = nullptr;  // macro or call block
+    Ref<Scope> scope;             // where the macro was defined
+    std::vector<Value> items;     // of a cycler
+    size_t state = 0;             // of a cycler or joiner
+    Namespace* space = nullptr;   // of a cycler; the interpreter keeps it alive
+    uint32_t depth = 1;           // 1 + that of self or the deepest item
 };
 
 struct Loop : Object {
@@ -205,7 +220,7 @@ struct Loop : Object {
     size_t length = 0;
     size_t depth0 = 0;
     const Stmt* statement = nullptr;
-    Ref<Scope> scope;   // around the loop, for recursive calls; emptied when the loop is over
+    Ref<Scope> scope;  // around the loop, for recursive calls; emptied when the loop is over
     std::vector<Value> last_changed;
     bool has_changed = false;
 };

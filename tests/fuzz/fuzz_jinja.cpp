@@ -13,6 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const auto compiled = sterna::JinjaTemplate::compile({reinterpret_cast<const char*>(data), size}, limits);
     if (!compiled) return 0;
     const sterna::OrderedJson message = {{"role", "user"}, {"content", "Hi \xC3\xA9"}};
-    (void)compiled->render({{"messages", sterna::OrderedJson::array({message, message})}, {"bos_token", "<s>"}, {"tools", nullptr}}, 1);
+    (void)compiled->render(
+        {{"messages", sterna::OrderedJson::array({message, message})}, {"bos_token", "<s>"}, {"tools", nullptr}}, 1);
     return 0;
 }

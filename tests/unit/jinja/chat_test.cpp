@@ -1,6 +1,6 @@
-#include <gtest/gtest.h>
-
 #include "text/chat.h"
+
+#include <gtest/gtest.h>
 
 namespace sterna {
 namespace {
@@ -35,34 +35,44 @@ std::string render(std::string_view family) {
 }
 
 TEST(Chat, BuiltinFamilies) {
-    EXPECT_EQ(render("chatml"),
-              "<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
-              "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n");
+    EXPECT_EQ(
+        render("chatml"),
+        "<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
+        "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n");
     EXPECT_EQ(render("llama2"), "<s>[INST] <<SYS>>\nBe terse.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Bye [/INST]");
     EXPECT_EQ(render("llama3"),
-              "<s><|start_header_id|>system<|end_header_id|>\n\nBe terse.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
-              "<|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|>"
+              "<s><|start_header_id|>system<|end_header_id|>\n\nBe "
+              "terse.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+              "<|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|><|start_header_id|>user<|end_header_id|>"
+              "\n\nBye<|eot_id|>"
               "<|start_header_id|>assistant<|end_header_id|>\n\n");
     EXPECT_EQ(render("mistral"), "<s>[INST] Be terse.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]");
     EXPECT_EQ(render("mistral-v7"), "<s>[SYSTEM_PROMPT]Be terse.[/SYSTEM_PROMPT][INST]Hi[/INST]Yo</s>[INST]Bye[/INST]");
-    EXPECT_EQ(render("zephyr"), "<|system|>\nBe terse.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n");
+    EXPECT_EQ(render("zephyr"),
+              "<|system|>\nBe terse.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n");
     EXPECT_EQ(render("gemma"),
               "<s><start_of_turn>user\nBe terse.\n\nHi<end_of_turn>\n<start_of_turn>model\nYo<end_of_turn>\n"
               "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n");
-    EXPECT_EQ(render("phi3"), "<|system|>\nBe terse.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n");
-    EXPECT_EQ(render("deepseek3"), "<s>Be terse.<｜User｜>Hi<｜Assistant｜>Yo<｜end▁of▁sentence｜><｜User｜>Bye<｜Assistant｜>");
+    EXPECT_EQ(render("phi3"),
+              "<|system|>\nBe "
+              "terse.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n");
+    EXPECT_EQ(render("deepseek3"),
+              "<s>Be terse.<｜User｜>Hi<｜Assistant｜>Yo<｜end▁of▁sentence｜><｜User｜>Bye<｜Assistant｜>");
     EXPECT_EQ(render("vicuna"), "<s>Be terse. USER: Hi ASSISTANT: Yo</s>USER: Bye ASSISTANT:");
     EXPECT_EQ(render("rwkv-world"), "System: Be terse.\n\nUser: Hi\n\nAssistant: Yo\n\nUser: Bye\n\nAssistant:");
     for (std::string_view family : ChatTemplate::builtin_families()) {
         const std::string text = render(family);
-        for (const ChatMessage& message : kChat) EXPECT_NE(text.find(message.content), std::string::npos) << family << ": " << text;
+        for (const ChatMessage& message : kChat)
+            EXPECT_NE(text.find(message.content), std::string::npos) << family << ": " << text;
     }
     EXPECT_NE(render("klingon").find("no family 'klingon'"), std::string::npos);
 }
 
 TEST(Chat, ChoosesFromMetadata) {
     FakeMetadata metadata;
-    metadata.chat_template = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{{ messages[0].content }}";
+    metadata.chat_template =
+        "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{{ "
+        "messages[0].content }}";
     const auto own = ChatTemplate::from_metadata(metadata, "", "");
     ASSERT_TRUE(own.has_value());
     EXPECT_EQ(own->family(), "file");

@@ -1,3 +1,5 @@
+#include "text/jinja.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,7 +8,6 @@
 #include <sstream>
 
 #include "support/testdata.h"
-#include "text/jinja.h"
 
 namespace sterna {
 namespace {
@@ -26,7 +27,8 @@ std::string hash(std::string_view text) {  // FNV-1a
     return fmt::format("{:016x}", value);
 }
 
-Result<std::string> render(std::string_view source, const OrderedJson& variables = OrderedJson::object(), const JinjaLimits& limits = {}) {
+Result<std::string> render(std::string_view source, const OrderedJson& variables = OrderedJson::object(),
+                           const JinjaLimits& limits = {}) {
     STERNA_TRY(compiled, JinjaTemplate::compile(source, limits));
     return compiled.render(variables, kNow);
 }
@@ -124,7 +126,9 @@ TEST(Jinja, RendersTheTemplatesOfRealModels) {
                     EXPECT_EQ(hash(*result), word) << *result;
                 }
                 const auto& differs = golden["differs"];
-                if (!other[key].contains("text") || std::find(differs.begin(), differs.end(), name + " " + key) != differs.end()) continue;
+                if (!other[key].contains("text") ||
+                    std::find(differs.begin(), differs.end(), name + " " + key) != differs.end())
+                    continue;
                 ++compared_with_other;
                 EXPECT_EQ(result.value_or(""), other[key]["text"].get<std::string>());
             }
@@ -152,13 +156,20 @@ TEST(Jinja, LimitsHoldAgainstHostileTemplates) {
     EXPECT_TRUE(limited("{{ 'x' * 10**9 }}"));
     EXPECT_TRUE(limited("{{ range(10**12) }}"));
     EXPECT_TRUE(limited("{{ [0] * 10**12 }}"));
-    EXPECT_TRUE(limited("{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}"));
-    EXPECT_TRUE(limited("{% set n = namespace(s=['ab']) %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}"));
-    EXPECT_TRUE(limited("{% set n = namespace(s=['ab']) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}"));
-    EXPECT_TRUE(limited("{% set n = namespace(s=['ab'], t=['ab']) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% set n.t = [n.t, n.t] %}{% endfor %}{{ n.s == n.t }}"));
+    EXPECT_TRUE(limited(
+        "{% set n = namespace(s='ab') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}"));
+    EXPECT_TRUE(
+        limited("{% set n = namespace(s=['ab']) %}{% for i in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}"));
+    EXPECT_TRUE(limited(
+        "{% set n = namespace(s=['ab']) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% endfor %}{{ n.s }}"));
+    EXPECT_TRUE(
+        limited("{% set n = namespace(s=['ab'], t=['ab']) %}{% for i in range(60) %}{% set n.s = [n.s, n.s] %}{% set "
+                "n.t = [n.t, n.t] %}{% endfor %}{{ n.s == n.t }}"));
     EXPECT_TRUE(limited("{% set n = namespace(s=[]) %}{% for i in range(90000) %}{% set n.s = [n.s] %}{% endfor %}"));
     EXPECT_TRUE(limited("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"));
-    EXPECT_TRUE(limited("{% for i in range(99999) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' * 1000 }}{% endfor %}"));
+    EXPECT_TRUE(
+        limited("{% for i in range(99999) %}{{ 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' * "
+                "1000 }}{% endfor %}"));
     EXPECT_TRUE(limited("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}"));
     EXPECT_TRUE(limited("{{ " + std::string(50'000, '(') + std::string(50'000, ')') + " }}"));
     EXPECT_TRUE(limited("{{ " + std::string(50'000, '[') + std::string(50'000, ']') + " }}"));
@@ -186,13 +197,16 @@ TEST(Jinja, LimitsHoldAgainstHostileTemplates) {
 
 // Values that hold each other must neither leak (the sanitizer sees it) nor exhaust the stack when they go.
 TEST(Jinja, CyclesAndLongChainsEnd) {
-    for (const char* source : {
-             "{% set n = namespace() %}{% set n.me = n %}{% set n.l = [n] %}ok",
-             "{% set n = namespace() %}{% for i in range(50000) %}{% set n = namespace(p=n) %}{% endfor %}ok",
-             "{% set r = namespace(p=none) %}{% for i in range(50000) %}{% set r.p = namespace(p=r.p) %}{% endfor %}ok",
-             "{% set n = namespace() %}{% for i in [1, 2] %}{% set n.l = loop %}{% set n.c = loop.changed %}{{ '' if loop.changed(loop.changed) }}{% endfor %}ok",
-             "{% set n = namespace(m=none) %}{% for i in range(20000) %}{% set old = n.m %}{% macro m() %}{{ old }}{% endmacro %}{% set n.m = m %}{% endfor %}ok",
-             "{% set n = namespace(m=none) %}{% for i in range(20000) %}{% for j in [1] %}{% if loop.changed(n.m) %}{% endif %}{% set n.m = loop %}{% endfor %}{% endfor %}ok"}) {
+    for (const char* source :
+         {"{% set n = namespace() %}{% set n.me = n %}{% set n.l = [n] %}ok",
+          "{% set n = namespace() %}{% for i in range(50000) %}{% set n = namespace(p=n) %}{% endfor %}ok",
+          "{% set r = namespace(p=none) %}{% for i in range(50000) %}{% set r.p = namespace(p=r.p) %}{% endfor %}ok",
+          "{% set n = namespace() %}{% for i in [1, 2] %}{% set n.l = loop %}{% set n.c = loop.changed %}{{ '' if "
+          "loop.changed(loop.changed) }}{% endfor %}ok",
+          "{% set n = namespace(m=none) %}{% for i in range(20000) %}{% set old = n.m %}{% macro m() %}{{ old }}{% "
+          "endmacro %}{% set n.m = m %}{% endfor %}ok",
+          "{% set n = namespace(m=none) %}{% for i in range(20000) %}{% for j in [1] %}{% if loop.changed(n.m) %}{% "
+          "endif %}{% set n.m = loop %}{% endfor %}{% endfor %}ok"}) {
         const auto result = render(source);
         EXPECT_EQ(result.value_or("error"), "ok") << source;
     }
