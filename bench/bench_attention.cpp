@@ -1,5 +1,6 @@
-// Attention of one decoded token against a long cache: bytes of K and V per second beside the speed of plain reading, and arithmetic per
-// second, for every kernel table. Times are the thread's processor time, the best of several runs; one thread.
+// Attention of one decoded token against a long cache: bytes of K and V per second beside the speed of plain reading,
+// and arithmetic per second, for every kernel table. Times are the thread's processor time, the best of several runs;
+// one thread.
 //   bench_attention [positions, default 4096]
 #include <time.h>
 
@@ -62,8 +63,10 @@ double read_bandwidth(const uint8_t* memory, int64_t bytes) {
 constexpr int64_t kPagePositions = 32;
 constexpr int64_t kBytes = 128 << 20;  // many KV heads: beyond every cache
 
-void run(const Kernels& table, KvKind kind, int64_t head_dim, int64_t n_q, int64_t n_positions, uint8_t* memory, double bandwidth) {
-    int64_t k_bytes = k_page_bytes(kind, kPagePositions, head_dim), page_bytes = k_bytes + v_page_bytes(kind, kPagePositions, head_dim);
+void run(const Kernels& table, KvKind kind, int64_t head_dim, int64_t n_q, int64_t n_positions, uint8_t* memory,
+         double bandwidth) {
+    int64_t k_bytes = k_page_bytes(kind, kPagePositions, head_dim),
+            page_bytes = k_bytes + v_page_bytes(kind, kPagePositions, head_dim);
     int64_t n_pages = n_positions / kPagePositions, n_heads = kBytes / (page_bytes * n_pages);
     std::mt19937 engine(1);
     std::normal_distribution<float> normal;
@@ -78,7 +81,8 @@ void run(const Kernels& table, KvKind kind, int64_t head_dim, int64_t n_q, int64
         }
         for (int64_t slot = 0; slot < kPagePositions; ++slot) {
             for (float& x : row) x = normal(engine);
-            table.kv_store({kind, page, kPagePositions, slot, 0, k_bytes, head_dim, head_dim, row.data(), row.data() + head_dim});
+            table.kv_store(
+                {kind, page, kPagePositions, slot, 0, k_bytes, head_dim, head_dim, row.data(), row.data() + head_dim});
         }
     }
     for (float& x : q) x = normal(engine);
@@ -106,9 +110,11 @@ void run(const Kernels& table, KvKind kind, int64_t head_dim, int64_t n_q, int64
         for (int64_t i = 0; i < kRepeats; ++i) attend(0, kWarm);
     });
     double bytes = double(page_bytes) * double(n_pages * n_heads), flops = 4.0 * double(head_dim * n_q);
-    std::printf("%-7s %-4s head %3d, %d queries: %6.2f GB/s (%3.0f%% of reading), %6.1f GFLOP/s; from cache %6.1f GFLOP/s\n", table.name,
-                kind == KvKind::kF16 ? "f16" : "q8_0", int(head_dim), int(n_q), bytes / cold * 1e-9, 100 * bytes / cold / bandwidth,
-                flops * double(n_positions * n_heads) / cold * 1e-9, flops * double(kWarm * kRepeats) / warm * 1e-9);
+    std::printf(
+        "%-7s %-4s head %3d, %d queries: %6.2f GB/s (%3.0f%% of reading), %6.1f GFLOP/s; from cache %6.1f GFLOP/s\n",
+        table.name, kind == KvKind::kF16 ? "f16" : "q8_0", int(head_dim), int(n_q), bytes / cold * 1e-9,
+        100 * bytes / cold / bandwidth, flops * double(n_positions * n_heads) / cold * 1e-9,
+        flops * double(kWarm * kRepeats) / warm * 1e-9);
 }
 
 }  // namespace
@@ -116,7 +122,8 @@ void run(const Kernels& table, KvKind kind, int64_t head_dim, int64_t n_q, int64
 int main(int argc, char** argv) {
     int64_t n_positions = argc > 1 ? std::atoll(argv[1]) : 4096;
     if (n_positions < 256 || n_positions > 65536 || n_positions % kPagePositions != 0) {
-        std::fprintf(stderr, "positions: wanted a multiple of %d from 256 to 65536, found %s\n", int(kPagePositions), argv[1]);
+        std::fprintf(stderr, "positions: wanted a multiple of %d from 256 to 65536, found %s\n", int(kPagePositions),
+                     argv[1]);
         return 2;
     }
     Memory<uint8_t> memory = allocate<uint8_t>(kBytes);
@@ -128,7 +135,8 @@ int main(int argc, char** argv) {
         if (i == 0 && tables.n > 1) continue;  // the scalar table only where there is no other
         for (KvKind kind : {KvKind::kF16, KvKind::kQ8_0}) {
             for (int64_t head_dim : {64, 128}) {
-                for (int64_t n_q : {1, 2, 4, 8}) run(*tables.tables[i], kind, head_dim, n_q, n_positions, memory.get(), bandwidth);
+                for (int64_t n_q : {1, 2, 4, 8})
+                    run(*tables.tables[i], kind, head_dim, n_q, n_positions, memory.get(), bandwidth);
             }
         }
     }

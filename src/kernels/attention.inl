@@ -1,6 +1,7 @@
-// Attention of n_q query heads that share one KV head over a paged cache. Per chunk of 512 positions: scores (lane = position), then
-// maximum, exponentials and their 16 strided sums, then values (lane = channel, positions in order); chunks merge in order.
-// Every query head runs the same operations in the same order whatever stands beside it. Needs math.inl and rows.inl.
+// Attention of n_q query heads that share one KV head over a paged cache. Per chunk of 512 positions: scores (lane =
+// position), then maximum, exponentials and their 16 strided sums, then values (lane = channel, positions in order);
+// chunks merge in order. Every query head runs the same operations in the same order whatever stands beside it. Needs
+// math.inl and rows.inl.
 
 namespace sterna::kernels {
 namespace {
@@ -9,20 +10,22 @@ namespace {
 constexpr int kQueryGroup = 4;
 constexpr int64_t kValueRun = 32;
 
-inline int64_t round_up_16(int64_t n) { return (n + 15) / 16 * 16; }
+inline int64_t round_up_16(int64_t n) {
+    return (n + 15) / 16 * 16;
+}
 
 // Where things lie in AttentionArgs::scratch, in floats; every part starts on 64 bytes.
 struct AttentionScratch {
-    float* scores;     // [n_q][kAttentionChunk], first scores, then exponentials
-    float* chunk;      // [n_q][value_stride] sums of this chunk
-    float* total;      // [n_q][value_stride] sums of the chunks so far
-    float* maximum;    // [n_q] of the chunks so far
-    float* weight;     // [n_q] sum of exponentials so far
+    float* scores;         // [n_q][kAttentionChunk], first scores, then exponentials
+    float* chunk;          // [n_q][value_stride] sums of this chunk
+    float* total;          // [n_q][value_stride] sums of the chunks so far
+    float* maximum;        // [n_q] of the chunks so far
+    float* weight;         // [n_q] sum of exponentials so far
     float* chunk_maximum;  // [n_q]
     float* chunk_weight;   // [n_q]
-    float* q_scales;   // [n_q][head_dim_k / 32], kQ8_0
-    int8_t* q_values;  // [n_q][head_dim_k], kQ8_0
-    int16_t* q_sums;   // [n_q][head_dim_k / 32], kQ8_0
+    float* q_scales;       // [n_q][head_dim_k / 32], kQ8_0
+    int8_t* q_values;      // [n_q][head_dim_k], kQ8_0
+    int16_t* q_sums;       // [n_q][head_dim_k / 32], kQ8_0
     int64_t value_stride, scale_stride, q_stride;
 };
 
@@ -56,8 +59,8 @@ struct FloatCell {
 
 // scores[i][lane] = scale * sum over d of q[i][d] * k[d][lane], for one tile of 16 positions.
 template <int N, class Cell>
-inline void score_tile(const typename Cell::Type* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale, float* scores,
-                       const uint8_t* next) {
+inline void score_tile(const typename Cell::Type* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale,
+                       float* scores, const uint8_t* next) {
     F32 sums[N];
     for (int i = 0; i < N; ++i) sums[i] = zero_f32();
     for (int64_t d = 0; d < head_dim; ++d) {
@@ -68,10 +71,11 @@ inline void score_tile(const typename Cell::Type* k, const float* q, int64_t q_s
     for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
 }
 
-// The same from int8: exact integer sums of 32 products, then sum = sum + (q scale * k scale) * float(integer), block after block.
+// The same from int8: exact integer sums of 32 products, then sum = sum + (q scale * k scale) * float(integer), block
+// after block.
 template <int N>
-inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t first_q, int64_t head_dim, F32 scale, float* scores,
-                          const uint8_t* next) {
+inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t first_q, int64_t head_dim, F32 scale,
+                          float* scores, const uint8_t* next) {
     const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(k + 16 * head_dim);
     F32 sums[N];
     for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
@@ -118,8 +122,8 @@ inline void add_values(Values v, int64_t n_positions, const float* p, float* out
 }
 
 template <int N, class Cell>
-inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64_t n_positions, const float* p, float* out,
-                           int64_t out_stride, const uint8_t* next) {
+inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64_t n_positions, const float* p,
+                           float* out, int64_t out_stride, const uint8_t* next) {
     constexpr int64_t step = 16 * sizeof(*v);
     int64_t c = 0;
     for (; c + 16 <= head_dim; c += 16, next += n_positions * step) {
@@ -127,7 +131,8 @@ inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64
         add_values<N>(values, n_positions, p, out + c, out_stride, next, step);
     }
     if (c < head_dim) {
-        // The lanes past the row are never stored to the output; they may come from the next row, if there is one and it is long enough.
+        // The lanes past the row are never stored to the output; they may come from the next row, if there is one and
+        // it is long enough.
         int64_t direct = head_dim >= 16 ? n_positions - 1 : 0;
         auto tail = [v, c, head_dim, direct](int64_t t) {
             const auto* row = v + t * head_dim + c;
@@ -137,11 +142,11 @@ inline void add_value_rows(const typename Cell::Type* v, int64_t head_dim, int64
     }
 }
 
-// A value is scale * int8, rounded, before its exponential multiplies it. Scales become floats for 512 channels at a time.
-// Requires: n_positions <= kValueRun.
+// A value is scale * int8, rounded, before its exponential multiplies it. Scales become floats for 512 channels at a
+// time. Requires: n_positions <= kValueRun.
 template <int N>
-inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out, int64_t out_stride,
-                          const uint8_t* next) {
+inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_positions, const float* p, float* out,
+                          int64_t out_stride, const uint8_t* next) {
     constexpr int64_t kBlocks = 16;
     alignas(64) float scales[kValueRun * kBlocks];
     int64_t row_bytes = head_dim + head_dim / 32 * 2;
@@ -149,14 +154,17 @@ inline void add_values_q8(const uint8_t* v, int64_t head_dim, int64_t n_position
         int64_t channels = head_dim - from < kBlocks * 32 ? head_dim - from : kBlocks * 32;
         for (int64_t t = 0; t < n_positions; ++t) {
             const uint16_t* row_scales = reinterpret_cast<const uint16_t*>(v + t * row_bytes + head_dim) + from / 32;
-            // Lanes past this row's scales are not used; they may come from the next row, of at least 34 bytes, if there is one.
+            // Lanes past this row's scales are not used; they may come from the next row, of at least 34 bytes, if
+            // there is one.
             F32 row = t + 1 < n_positions ? load_f16(row_scales) : load_cells<HalfCell>(row_scales, channels / 32);
             store(scales + t * kBlocks, row);
         }
         for (int64_t c = 0; c < channels; c += 16, next += n_positions * 16) {
             const int8_t* q = reinterpret_cast<const int8_t*>(v) + from + c;
             const float* scale = scales + c / 32;
-            auto values = [q, scale, row_bytes](int64_t t) { return splat(scale[t * kBlocks]) * to_f32(load_s8(q + t * row_bytes)); };
+            auto values = [q, scale, row_bytes](int64_t t) {
+                return splat(scale[t * kBlocks]) * to_f32(load_s8(q + t * row_bytes));
+            };
             add_values<N>(values, n_positions, p, out + from + c, out_stride, next, 16);
         }
     }
@@ -173,23 +181,31 @@ inline void for_query_groups(int64_t n_q, F f) {
     int64_t i = 0;
     for (; i + kQueryGroup <= n_q; i += kQueryGroup) f(Width<kQueryGroup>{}, i);
     switch (n_q - i) {
-        case 3: f(Width<3>{}, i); break;
-        case 2: f(Width<2>{}, i); break;
-        case 1: f(Width<1>{}, i); break;
-        default: break;
+        case 3:
+            f(Width<3>{}, i);
+            break;
+        case 2:
+            f(Width<2>{}, i);
+            break;
+        case 1:
+            f(Width<1>{}, i);
+            break;
+        default:
+            break;
     }
 }
 
 inline void quantize_queries(const AttentionArgs& a, const AttentionScratch& s) {
     for (int64_t i = 0; i < a.n_q; ++i) {
         quantize_q8_32(a.q + i * a.q_stride, a.head_dim_k, s.q_values + i * s.q_stride, s.q_scales + i * s.scale_stride,
-                        s.q_sums + i * s.scale_stride);
+                       s.q_sums + i * s.scale_stride);
     }
 }
 
 inline const uint8_t* k_tile(const AttentionArgs& a, int64_t position) {
     int64_t tile = position % a.page_positions / kTilePositions;
-    return a.pages[position / a.page_positions] + a.k_offset + tile * k_page_bytes(a.kind, kTilePositions, a.head_dim_k);
+    return a.pages[position / a.page_positions] + a.k_offset +
+           tile * k_page_bytes(a.kind, kTilePositions, a.head_dim_k);
 }
 
 inline const uint8_t* v_row(const AttentionArgs& a, int64_t position) {
@@ -210,19 +226,24 @@ inline void score_chunk(const AttentionArgs& a, const AttentionScratch& s, int64
             const float* q = a.q + i * a.q_stride;
             switch (a.kind) {
                 case KvKind::kF16:
-                    score_tile<N, HalfCell>(reinterpret_cast<const uint16_t*>(k), q, a.q_stride, a.head_dim_k, scale, to, next);
+                    score_tile<N, HalfCell>(reinterpret_cast<const uint16_t*>(k), q, a.q_stride, a.head_dim_k, scale,
+                                            to, next);
                     break;
                 case KvKind::kF32:
-                    score_tile<N, FloatCell>(reinterpret_cast<const float*>(k), q, a.q_stride, a.head_dim_k, scale, to, next);
+                    score_tile<N, FloatCell>(reinterpret_cast<const float*>(k), q, a.q_stride, a.head_dim_k, scale, to,
+                                             next);
                     break;
-                case KvKind::kQ8_0: score_tile_q8<N>(k, s, i, a.head_dim_k, scale, to, next); break;
+                case KvKind::kQ8_0:
+                    score_tile_q8<N>(k, s, i, a.head_dim_k, scale, to, next);
+                    break;
             }
         });
     }
 }
 
-// Turns the scores of query head i_q into exponentials, low and high counted within the chunk. Lanes of the first and last tile outside [low, high) may hold anything,
-// NaN too: they are overwritten with minus infinity before anything is computed from them.
+// Turns the scores of query head i_q into exponentials, low and high counted within the chunk. Lanes of the first and
+// last tile outside [low, high) may hold anything, NaN too: they are overwritten with minus infinity before anything is
+// computed from them.
 inline void exponentials(const AttentionScratch& s, int64_t i_q, int64_t low, int64_t high, float cap) {
     float* scores = s.scores + i_q * kAttentionChunk;
     int64_t first = low / kTilePositions * kTilePositions, last = round_up_16(high);
@@ -258,19 +279,24 @@ inline void sum_values(const AttentionArgs& a, const AttentionScratch& s, int64_
             float* out = s.chunk + i * s.value_stride;
             switch (a.kind) {
                 case KvKind::kF16:
-                    add_value_rows<N, HalfCell>(reinterpret_cast<const uint16_t*>(v), a.head_dim_v, n, p, out, s.value_stride, next);
+                    add_value_rows<N, HalfCell>(reinterpret_cast<const uint16_t*>(v), a.head_dim_v, n, p, out,
+                                                s.value_stride, next);
                     break;
                 case KvKind::kF32:
-                    add_value_rows<N, FloatCell>(reinterpret_cast<const float*>(v), a.head_dim_v, n, p, out, s.value_stride, next);
+                    add_value_rows<N, FloatCell>(reinterpret_cast<const float*>(v), a.head_dim_v, n, p, out,
+                                                 s.value_stride, next);
                     break;
-                case KvKind::kQ8_0: add_values_q8<N>(v, a.head_dim_v, n, p, out, s.value_stride, next); break;
+                case KvKind::kQ8_0:
+                    add_values_q8<N>(v, a.head_dim_v, n, p, out, s.value_stride, next);
+                    break;
             }
         });
         at += n;
     }
 }
 
-// total = total * exp(maximum - both) + chunk * exp(chunk maximum - both), where both is the larger maximum; weights likewise.
+// total = total * exp(maximum - both) + chunk * exp(chunk maximum - both), where both is the larger maximum; weights
+// likewise.
 inline void merge_chunk(const AttentionScratch& s, int64_t i, bool first) {
     float* total = s.total + i * s.value_stride;
     const float* added = s.chunk + i * s.value_stride;

@@ -7,17 +7,24 @@ namespace {
 
 int64_t page_bytes(KvKind kind, int64_t positions, int64_t head_dim) {
     switch (kind) {
-        case KvKind::kF16: return positions * head_dim * 2;
-        case KvKind::kF32: return positions * head_dim * 4;
-        case KvKind::kQ8_0: break;
+        case KvKind::kF16:
+            return positions * head_dim * 2;
+        case KvKind::kF32:
+            return positions * head_dim * 4;
+        case KvKind::kQ8_0:
+            break;
     }
     return positions * (head_dim + head_dim / 32 * 2);
 }
 
 }  // namespace
 
-int64_t k_page_bytes(KvKind kind, int64_t page_positions, int64_t head_dim_k) { return page_bytes(kind, page_positions, head_dim_k); }
-int64_t v_page_bytes(KvKind kind, int64_t page_positions, int64_t head_dim_v) { return page_bytes(kind, page_positions, head_dim_v); }
+int64_t k_page_bytes(KvKind kind, int64_t page_positions, int64_t head_dim_k) {
+    return page_bytes(kind, page_positions, head_dim_k);
+}
+int64_t v_page_bytes(KvKind kind, int64_t page_positions, int64_t head_dim_v) {
+    return page_bytes(kind, page_positions, head_dim_v);
+}
 
 // The parts of AttentionScratch in attention.inl, whatever the kind of cache.
 int64_t attention_scratch_floats(int64_t head_dim_k, int64_t head_dim_v, int64_t n_q) {

@@ -1,13 +1,16 @@
-// exp, tanh and what activations need, over one vector: the same operations in the same order for 16 lanes (isa_*.cpp) and for
-// one (math_f32.cpp), so that a scalar result is a lane's result. Coefficients: tools/make_math_golden.py --fit.
+// exp, tanh and what activations need, over one vector: the same operations in the same order for 16 lanes (isa_*.cpp)
+// and for one (math_f32.cpp), so that a scalar result is a lane's result. Coefficients: tools/make_math_golden.py
+// --fit.
 
-// e^x, at most 1.1 units in the last place, results below 2^-126 included; 0 and infinity beyond the range, NaN for NaN.
+// e^x, at most 1.1 units in the last place, results below 2^-126 included; 0 and infinity beyond the range, NaN for
+// NaN.
 STERNA_INLINE F32 exp_v(F32 x) {
     // e^-104 = 2^-150.04 rounds to 0 and e^89 to infinity, so nothing outside needs its own path.
     const F32 low = splat(-104.0f), high = splat(89.0f), magic = splat(12582912.0f);
     x = select(lt(x, low), low, x);
     x = select(gt(x, high), high, x);
-    // Adding 1.5 * 2^23 leaves round(x / ln 2) in the low bits: no conversion, whose result for NaN differs between machines.
+    // Adding 1.5 * 2^23 leaves round(x / ln 2) in the low bits: no conversion, whose result for NaN differs between
+    // machines.
     F32 shifted = x * splat(0x1.715476p+0f) + magic;
     I32 n = as_i32(shifted) - as_i32(magic);
     F32 nf = shifted - magic;
@@ -25,7 +28,9 @@ STERNA_INLINE F32 exp_v(F32 x) {
     return e * as_f32(shl<23>(n - half + bias));
 }
 
-STERNA_INLINE F32 negate_v(F32 x) { return as_f32(as_i32(x) ^ splat(int32_t(0x80000000u))); }
+STERNA_INLINE F32 negate_v(F32 x) {
+    return as_f32(as_i32(x) ^ splat(int32_t(0x80000000u)));
+}
 
 // At most 2 units in the last place.
 STERNA_INLINE F32 tanh_v(F32 x) {
@@ -42,7 +47,9 @@ STERNA_INLINE F32 tanh_v(F32 x) {
     return as_f32(as_i32(value) | (as_i32(x) & splat(int32_t(0x80000000u))));
 }
 
-STERNA_INLINE F32 silu_v(F32 x) { return x / (splat(1.0f) + exp_v(negate_v(x))); }
+STERNA_INLINE F32 silu_v(F32 x) {
+    return x / (splat(1.0f) + exp_v(negate_v(x)));
+}
 
 // 0.5 x (1 + tanh u) = x / (1 + exp(-2 u)), u = sqrt(2 / pi) (x + 0.044715 x^3): one exponential, and no cancellation.
 STERNA_INLINE F32 gelu_v(F32 x) {

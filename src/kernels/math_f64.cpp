@@ -9,12 +9,20 @@ constexpr double kInfinity = __builtin_inf();
 constexpr double kNan = __builtin_nan("");
 constexpr double kRound = 0x1.8p52;  // x + kRound - kRound is x rounded to nearest even, for |x| < 2^51
 
-uint64_t bits_of(double x) { return __builtin_bit_cast(uint64_t, x); }
-double from_bits(uint64_t b) { return __builtin_bit_cast(double, b); }
-double magnitude(double x) { return from_bits(bits_of(x) & 0x7fffffffffffffffu); }
+uint64_t bits_of(double x) {
+    return __builtin_bit_cast(uint64_t, x);
+}
+double from_bits(uint64_t b) {
+    return __builtin_bit_cast(double, b);
+}
+double magnitude(double x) {
+    return from_bits(bits_of(x) & 0x7fffffffffffffffu);
+}
 
 // Requires: -1022 <= n <= 1023.
-double power_of_two(int n) { return from_bits(uint64_t(n + 1023) << 52); }
+double power_of_two(int n) {
+    return from_bits(uint64_t(n + 1023) << 52);
+}
 
 // A sum of two doubles that do not overlap: about 106 bits.
 struct Pair {
@@ -75,8 +83,9 @@ double exp_of(double x, double tail) {
     double r = (x - n * kLn2Hi) - (n * kLn2Lo - tail);
     // exp(r) - 1 - r over r^2, |r| <= 0.347
     double p = 1.0 / 6227020800.0;
-    constexpr double kInverseFactorial[] = {1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
-                                            1.0 / 720,       1.0 / 120,      1.0 / 24,      1.0 / 6,      0.5};
+    constexpr double kInverseFactorial[] = {
+        1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
+        1.0 / 720,       1.0 / 120,      1.0 / 24,      1.0 / 6,      0.5};
     for (double c : kInverseFactorial) p = p * r + c;
     // What the reduction lost comes back in first order.
     double whole = x - n * kLn2Hi;
@@ -138,7 +147,8 @@ Pair reduce_angle(double x, int& quadrant) {
 
 double sin_core(Pair r) {
     double z = r.hi * r.hi;
-    constexpr double kTerms[] = {-1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6};
+    constexpr double kTerms[] = {
+        -1.0 / 1307674368000.0, 1.0 / 6227020800.0, -1.0 / 39916800, 1.0 / 362880, -1.0 / 5040, 1.0 / 120, -1.0 / 6};
     double p = 1.0 / 355687428096000.0;
     for (double c : kTerms) p = p * z + c;
     return r.hi + (r.hi * z * p + r.lo * (1.0 - 0.5 * z));
@@ -146,7 +156,8 @@ double sin_core(Pair r) {
 
 double cos_core(Pair r) {
     double z = r.hi * r.hi;
-    constexpr double kTerms[] = {-1.0 / 87178291200.0, 1.0 / 479001600, -1.0 / 3628800, 1.0 / 40320, -1.0 / 720, 1.0 / 24};
+    constexpr double kTerms[] = {-1.0 / 87178291200.0, 1.0 / 479001600, -1.0 / 3628800,
+                                 1.0 / 40320,          -1.0 / 720,      1.0 / 24};
     double p = 1.0 / 20922789888000.0;
     for (double c : kTerms) p = p * z + c;
     double half = 0.5 * z;
@@ -164,13 +175,19 @@ double sine_shifted(double x, int shift) {
     return quadrant & 2 ? -value : value;
 }
 
-bool is_integer(double x) { return magnitude(x) >= 0x1p52 || (magnitude(x) + 0x1p52) - 0x1p52 == magnitude(x); }
+bool is_integer(double x) {
+    return magnitude(x) >= 0x1p52 || (magnitude(x) + 0x1p52) - 0x1p52 == magnitude(x);
+}
 // Requires: is_integer(x).
-bool is_odd(double x) { return magnitude(x) < 0x1p53 && (uint64_t(magnitude(x)) & 1) != 0; }
+bool is_odd(double x) {
+    return magnitude(x) < 0x1p53 && (uint64_t(magnitude(x)) & 1) != 0;
+}
 
 }  // namespace
 
-double exp_f64(double x) { return exp_of(x, 0); }
+double exp_f64(double x) {
+    return exp_of(x, 0);
+}
 
 double log_f64(double x) {
     if (x != x || x < 0) return kNan;
@@ -200,7 +217,11 @@ double pow_f64(double base, double exponent) {
     return sign * exp_of(product.hi, product.lo);
 }
 
-double sin_f64(double x) { return x == 0 ? x : sine_shifted(x, 0); }
-double cos_f64(double x) { return sine_shifted(x, 1); }
+double sin_f64(double x) {
+    return x == 0 ? x : sine_shifted(x, 0);
+}
+double cos_f64(double x) {
+    return sine_shifted(x, 1);
+}
 
 }  // namespace sterna::kernels

@@ -1,6 +1,6 @@
-// Row operations: norms, RoPE, elementwise arithmetic, activations, softmax. Element i belongs to lane i % 16; a last group shorter
-// than 16 is filled with zeros (sums) or with minus infinity (softmax), so that it adds nothing to the other lanes.
-// Needs quantize.inl (max_lane).
+// Row operations: norms, RoPE, elementwise arithmetic, activations, softmax. Element i belongs to lane i % 16; a last
+// group shorter than 16 is filled with zeros (sums) or with minus infinity (softmax), so that it adds nothing to the
+// other lanes. Needs quantize.inl (max_lane).
 namespace sterna::kernels {
 namespace {
 
@@ -59,7 +59,9 @@ inline float sum_of(const float* x, int64_t n, F f) {
     return sum_lanes(sum);
 }
 
-inline float inverse_root(float x) { return first_lane(splat(1.0f) / sqrt(splat(x))); }
+inline float inverse_root(float x) {
+    return first_lane(splat(1.0f) / sqrt(splat(x)));
+}
 
 void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* y) {
     float squares = sum_of(x, n, [](F32 v) { return v * v; });
@@ -86,8 +88,10 @@ void layer_norm(const float* x, const float* weight, const float* bias, float ep
     if (bias) map(y, bias, n, y, [](F32 v, F32 b) { return v + b; });
 }
 
-// Neighbours turn together: plain code, which compilers turn into shuffles; each value is one product minus or plus another.
-void rope_adjacent(float* x, int64_t n_heads, int64_t head_dim, int64_t n_pairs, const float* cosine, const float* sine) {
+// Neighbours turn together: plain code, which compilers turn into shuffles; each value is one product minus or plus
+// another.
+void rope_adjacent(float* x, int64_t n_heads, int64_t head_dim, int64_t n_pairs, const float* cosine,
+                   const float* sine) {
     for (int64_t h = 0; h < n_heads; ++h) {
         float* __restrict head = x + h * head_dim;
         for (int64_t i = 0; i < n_pairs; ++i) {

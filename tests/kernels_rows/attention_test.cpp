@@ -1,5 +1,5 @@
-// Attention and cache writes: every table against the scalar one bit for bit, the scalar one against a plain double computation on the
-// decoded cache, and nothing outside [begin, end) may matter.
+// Attention and cache writes: every table against the scalar one bit for bit, the scalar one against a plain double
+// computation on the decoded cache, and nothing outside [begin, end) may matter.
 #include <memory>
 
 #include "base/half.h"
@@ -13,7 +13,8 @@ struct Shape {
     int64_t head_dim_k, head_dim_v;
 };
 
-// Pages of one KV head, each an allocation of exactly its size, filled with 0xff (NaN in every kind) until positions are stored.
+// Pages of one KV head, each an allocation of exactly its size, filled with 0xff (NaN in every kind) until positions
+// are stored.
 class Cache {
 public:
     Cache(Shape shape, int64_t page_positions, int64_t n_positions) : shape_(shape), page_positions_(page_positions) {
@@ -28,8 +29,16 @@ public:
     }
 
     void store(const Kernels& table, int64_t position, const float* k, const float* v) {
-        KvStoreArgs args = {shape_.kind,          pages_[position / page_positions_].get(), page_positions_, position % page_positions_, 0, v_offset_,
-                            shape_.head_dim_k, shape_.head_dim_v, k, v};
+        KvStoreArgs args = {shape_.kind,
+                            pages_[position / page_positions_].get(),
+                            page_positions_,
+                            position % page_positions_,
+                            0,
+                            v_offset_,
+                            shape_.head_dim_k,
+                            shape_.head_dim_v,
+                            k,
+                            v};
         table.kv_store(args);
     }
 
@@ -39,7 +48,8 @@ public:
         const uint8_t* at = page + tile * k_page_bytes(shape_.kind, 16, shape_.head_dim_k);
         if (shape_.kind == KvKind::kF32) return read<float>(at, d * 16 + lane);
         if (shape_.kind == KvKind::kF16) return half_to_float(read<uint16_t>(at, d * 16 + lane));
-        return double(read<int8_t>(at, d / 4 * 64 + lane * 4 + d % 4)) * half_to_float(read<uint16_t>(at + 16 * shape_.head_dim_k, d / 32 * 16 + lane));
+        return double(read<int8_t>(at, d / 4 * 64 + lane * 4 + d % 4)) *
+               half_to_float(read<uint16_t>(at + 16 * shape_.head_dim_k, d / 32 * 16 + lane));
     }
 
     double v(int64_t position, int64_t c) const {
@@ -87,14 +97,29 @@ std::vector<float> attend(const Kernels& table, const Cache& cache, const Query&
     Guarded out(query.n_q * stride);
     std::fill_n(out.data(), query.n_q * stride, 77.0f);
     int64_t floats = attention_scratch_floats(shape.head_dim_k, shape.head_dim_v, query.n_q);
-    std::unique_ptr<float, decltype(&std::free)> scratch(static_cast<float*>(std::aligned_alloc(64, size_t(floats * 4 + 63) / 64 * 64 + 64)), &std::free);
+    std::unique_ptr<float, decltype(&std::free)> scratch(
+        static_cast<float*>(std::aligned_alloc(64, size_t(floats * 4 + 63) / 64 * 64 + 64)), &std::free);
     std::fill_n(scratch.get(), floats + 16, NAN);
     float guard = 4321;
     scratch.get()[floats] = guard;
-    AttentionArgs args = {.kind = shape.kind, .pages = cache.pages(), .page_positions = cache.page_positions(), .k_offset = 0, .v_offset = cache.v_offset(),
-                          .begin = query.begin, .end = query.end, .head_dim_k = shape.head_dim_k, .head_dim_v = shape.head_dim_v, .n_q = query.n_q,
-                          .q = query.q.data(), .q_stride = shape.head_dim_k, .out = out.data(), .out_stride = stride, .scale = query.scale,
-                          .softcap = query.softcap, .sinks = query.sinks.empty() ? nullptr : query.sinks.data(), .scratch = scratch.get()};
+    AttentionArgs args = {.kind = shape.kind,
+                          .pages = cache.pages(),
+                          .page_positions = cache.page_positions(),
+                          .k_offset = 0,
+                          .v_offset = cache.v_offset(),
+                          .begin = query.begin,
+                          .end = query.end,
+                          .head_dim_k = shape.head_dim_k,
+                          .head_dim_v = shape.head_dim_v,
+                          .n_q = query.n_q,
+                          .q = query.q.data(),
+                          .q_stride = shape.head_dim_k,
+                          .out = out.data(),
+                          .out_stride = stride,
+                          .scale = query.scale,
+                          .softcap = query.softcap,
+                          .sinks = query.sinks.empty() ? nullptr : query.sinks.data(),
+                          .scratch = scratch.get()};
     table.attention(args);
     EXPECT_TRUE(out.intact());
     EXPECT_EQ(scratch.get()[floats], guard);
@@ -135,20 +160,23 @@ std::vector<double> attend_in_double(const Cache& cache, const Query& query) {
         double weight = query.sinks.empty() ? 0 : std::exp(query.sinks[i] - top);
         for (double& s : scores) weight += s = std::exp(s - top);
         for (int64_t p = query.begin; p < query.end; ++p) {
-            for (int64_t c = 0; c < shape.head_dim_v; ++c) out[i * shape.head_dim_v + c] += scores[p - query.begin] / weight * cache.v(p, c);
+            for (int64_t c = 0; c < shape.head_dim_v; ++c)
+                out[i * shape.head_dim_v + c] += scores[p - query.begin] / weight * cache.v(p, c);
         }
     }
     return out;
 }
 
 Query random_query(Shape shape, int64_t begin, int64_t end, int64_t n_q, uint32_t seed) {
-    return {begin, end, random_row(n_q * shape.head_dim_k, seed, 2.0f), n_q, 1.0f / std::sqrt(float(shape.head_dim_k)), 0, {}};
+    return {begin, end, random_row(n_q * shape.head_dim_k, seed, 2.0f), n_q, 1.0f / std::sqrt(float(shape.head_dim_k)),
+            0,     {}};
 }
 
 // Stores [begin, end) only: the rest stays 0xff. Values depend on the position alone.
 void fill(Cache& cache, int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-        std::vector<float> k = random_row(cache.shape().head_dim_k, uint32_t(p) * 2 + 1), v = random_row(cache.shape().head_dim_v, uint32_t(p) * 2 + 2);
+        std::vector<float> k = random_row(cache.shape().head_dim_k, uint32_t(p) * 2 + 1),
+                           v = random_row(cache.shape().head_dim_v, uint32_t(p) * 2 + 2);
         cache.store(scalar_table(), p, k.data(), v.data());
     }
 }
@@ -186,7 +214,8 @@ TEST(Attention, EveryTableGivesTheScalarBitsNearTheDoubleReference) {
                 std::vector<float> scalar = attend(scalar_table(), cache, query);
                 expect_near_double(cache, query, scalar);
                 for (const Kernels* table : all_tables()) {
-                    ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << name_of(shape) << " " << begin << " " << end << " " << n_q;
+                    ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar))
+                        << table->name << " " << name_of(shape) << " " << begin << " " << end << " " << n_q;
                 }
             }
         }
@@ -195,13 +224,15 @@ TEST(Attention, EveryTableGivesTheScalarBitsNearTheDoubleReference) {
 
 TEST(Attention, LongRangesMergeChunks) {
     for (Shape shape : {Shape{KvKind::kF16, 64, 64}, Shape{KvKind::kQ8_0, 64, 64}, Shape{KvKind::kF32, 16, 24}}) {
-        for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, 512}, {0, 513}, {500, 1600}, {1023, 1025}, {600, 700}}) {
+        for (auto [begin, end] :
+             {std::pair<int64_t, int64_t>{0, 512}, {0, 513}, {500, 1600}, {1023, 1025}, {600, 700}}) {
             Cache cache(shape, 64, end);
             fill(cache, begin, end);
             Query query = random_query(shape, begin, end, 4, 9);
             std::vector<float> scalar = attend(scalar_table(), cache, query);
             expect_near_double(cache, query, scalar);
-            for (const Kernels* table : all_tables()) ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << name_of(shape);
+            for (const Kernels* table : all_tables())
+                ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << name_of(shape);
         }
     }
 }
@@ -217,7 +248,8 @@ TEST(Attention, SoftcapAndSinks) {
                 if (sinks) query.sinks = {-3.0f, 0.5f, 40.0f};
                 std::vector<float> scalar = attend(scalar_table(), cache, query);
                 expect_near_double(cache, query, scalar);
-                for (const Kernels* table : all_tables()) ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << cap;
+                for (const Kernels* table : all_tables())
+                    ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << cap;
             }
         }
     }
@@ -235,13 +267,20 @@ TEST(Attention, SplitsChangeNothing) {
             for (const Kernels* table : all_tables()) {
                 std::vector<float> together = attend(*table, cache, many), apart;
                 for (int64_t i = 0; i < many.n_q; ++i) {
-                    Query one = {begin, end, {many.q.begin() + i * shape.head_dim_k, many.q.begin() + (i + 1) * shape.head_dim_k}, 1, many.scale, 0, {}};
+                    Query one = {begin,
+                                 end,
+                                 {many.q.begin() + i * shape.head_dim_k, many.q.begin() + (i + 1) * shape.head_dim_k},
+                                 1,
+                                 many.scale,
+                                 0,
+                                 {}};
                     std::vector<float> out = attend(*table, cache, one);
                     apart.insert(apart.end(), out.begin(), out.end());
                 }
                 ASSERT_TRUE(same_bits(together, apart)) << table->name << " " << name_of(shape);
                 if (first.empty()) first = together;
-                ASSERT_TRUE(same_bits(together, first)) << table->name << " " << name_of(shape) << " pages of " << page_positions;
+                ASSERT_TRUE(same_bits(together, first))
+                    << table->name << " " << name_of(shape) << " pages of " << page_positions;
             }
         }
     }
@@ -271,7 +310,8 @@ TEST(KvStore, EveryTableWritesTheSameBytesNearTheValues) {
         for (const Kernels* table : all_tables()) {
             Cache other(shape, 32, 32);
             for (int64_t p = 3; p < 20; ++p) {
-                std::vector<float> k = random_row(shape.head_dim_k, uint32_t(p) * 2 + 1), v = random_row(shape.head_dim_v, uint32_t(p) * 2 + 2);
+                std::vector<float> k = random_row(shape.head_dim_k, uint32_t(p) * 2 + 1),
+                                   v = random_row(shape.head_dim_v, uint32_t(p) * 2 + 2);
                 other.store(*table, p, k.data(), v.data());
                 double bound = shape.kind == KvKind::kF16 ? 0x1p-9 : shape.kind == KvKind::kF32 ? 0 : 0.025;
                 for (int64_t d = 0; d < shape.head_dim_k; ++d) ASSERT_NEAR(other.k(p, d), k[d], bound);
@@ -283,7 +323,8 @@ TEST(KvStore, EveryTableWritesTheSameBytesNearTheValues) {
 }
 
 TEST(KvStore, RoundsToTheNearestHalf) {
-    std::vector<float> x = {1.0f + 0x1p-11f, 1.0f + 0x1.8p-10f, 65519.0f, 65520.0f, -INFINITY, 0x1p-25f, 0x1.8p-24f, -0.0f, 0x1p-14f - 0x1p-26f, 0.1f};
+    std::vector<float> x = {1.0f + 0x1p-11f, 1.0f + 0x1.8p-10f,   65519.0f, 65520.0f, -INFINITY, 0x1p-25f, 0x1.8p-24f,
+                            -0.0f,           0x1p-14f - 0x1p-26f, 0.1f};
     while (x.size() < 16) x.push_back(0.3f);
     for (const Kernels* table : all_tables()) {
         Cache cache({KvKind::kF16, 16, 16}, 16, 16);

@@ -53,20 +53,22 @@ uint64_t hash_rows(const Kernels& k) {
 
 uint64_t hash_attention(const Kernels& k, KvKind kind) {
     const int64_t head_dim = 96, page_positions = 32, n_positions = 640, n_q = 5, begin = 9, end = 629;
-    int64_t k_bytes = k_page_bytes(kind, page_positions, head_dim), page_bytes = k_bytes + v_page_bytes(kind, page_positions, head_dim);
+    int64_t k_bytes = k_page_bytes(kind, page_positions, head_dim),
+            page_bytes = k_bytes + v_page_bytes(kind, page_positions, head_dim);
     std::vector<uint8_t> memory(n_positions / page_positions * page_bytes);
     std::vector<const uint8_t*> pages;
     for (int64_t p = 0; p < n_positions; ++p) {
         uint8_t* page = memory.data() + p / page_positions * page_bytes;
         if (p % page_positions == 0) pages.push_back(page);
         std::vector<float> row = plain_row(2 * head_dim, uint32_t(p));
-        k.kv_store({kind, page, page_positions, p % page_positions, 0, k_bytes, head_dim, head_dim, row.data(), row.data() + head_dim});
+        k.kv_store({kind, page, page_positions, p % page_positions, 0, k_bytes, head_dim, head_dim, row.data(),
+                    row.data() + head_dim});
     }
     std::vector<float> q = plain_row(n_q * head_dim, 77), out(q.size()), sinks = plain_row(n_q, 78);
     std::vector<float> scratch(attention_scratch_floats(head_dim, head_dim, n_q) + 16);
     float* aligned = scratch.data() + (64 - reinterpret_cast<uintptr_t>(scratch.data()) % 64) % 64 / 4;
-    k.attention({kind, pages.data(), page_positions, 0, k_bytes, begin, end, head_dim, head_dim, n_q, q.data(), head_dim, out.data(), head_dim, 0.01f, 4.0f, sinks.data(),
-                 aligned});
+    k.attention({kind, pages.data(), page_positions, 0, k_bytes, begin, end, head_dim, head_dim, n_q, q.data(),
+                 head_dim, out.data(), head_dim, 0.01f, 4.0f, sinks.data(), aligned});
     Hash hash;
     hash.add(memory.data(), memory.size());
     hash.add(out);
@@ -76,7 +78,9 @@ uint64_t hash_attention(const Kernels& k, KvKind kind) {
 uint64_t hash_doubles() {
     Hash hash;
     for (float x : plain_row(2000, 5)) {
-        for (double y : {exp_f64(x), log_f64(std::fabs(double(x)) + 0.001), pow_f64(std::fabs(double(x)) + 0.1, 1.7 * x), sin_f64(x * 1e5), cos_f64(x * 1e5)}) hash.add(&y, 8);
+        for (double y : {exp_f64(x), log_f64(std::fabs(double(x)) + 0.001),
+                         pow_f64(std::fabs(double(x)) + 0.1, 1.7 * x), sin_f64(x * 1e5), cos_f64(x * 1e5)})
+            hash.add(&y, 8);
     }
     return hash.value();
 }

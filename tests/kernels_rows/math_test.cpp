@@ -16,7 +16,9 @@ float from_bits(uint32_t bits) {
 template <class F>
 void sweep(F f) {
     for (uint64_t bits = 0; bits < 1ull << 32; bits += 4003) f(from_bits(uint32_t(bits)));
-    for (float x : {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 88.7228394f, 88.7228470f, -103.972076f, -103.972084f, -87.3365479f}) f(x);
+    for (float x :
+         {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 88.7228394f, 88.7228470f, -103.972076f, -103.972084f, -87.3365479f})
+        f(x);
 }
 
 TEST(Math, ExpIsWithinTwoUnits) {
@@ -63,11 +65,16 @@ TEST(Math, DoublesAreWithinOneUnitOfMpmath) {
         std::vector<double> numbers;
         while (words >> word) numbers.push_back(std::strtod(word.c_str(), nullptr));
         double x = numbers[0], got;
-        if (name == "pow") got = pow_f64(x, numbers[1]);
-        else if (name == "exp") got = exp_f64(x);
-        else if (name == "log") got = log_f64(x);
-        else if (name == "sin") got = sin_f64(x);
-        else got = cos_f64(x);
+        if (name == "pow")
+            got = pow_f64(x, numbers[1]);
+        else if (name == "exp")
+            got = exp_f64(x);
+        else if (name == "log")
+            got = log_f64(x);
+        else if (name == "sin")
+            got = sin_f64(x);
+        else
+            got = cos_f64(x);
         EXPECT_LE(double_units(got, numbers.back()), 1) << line;
         ++n;
     }
@@ -115,7 +122,8 @@ TEST(Math, LanesEqualScalars) {
         float total = table->softmax(low.data(), int64_t(low.size()), e.data());
         ASSERT_TRUE(std::isfinite(total));
         float inverse = e.back();
-        for (size_t i = 0; i < low.size(); ++i) ASSERT_EQ(e[i], exp_f32(low[i]) * inverse) << table->name << " " << low[i];
+        for (size_t i = 0; i < low.size(); ++i)
+            ASSERT_EQ(e[i], exp_f32(low[i]) * inverse) << table->name << " " << low[i];
     }
 }
 

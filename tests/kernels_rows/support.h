@@ -13,7 +13,9 @@
 
 namespace sterna::kernels {
 
-inline const Kernels& scalar_table() { return *all().tables[0]; }
+inline const Kernels& scalar_table() {
+    return *all().tables[0];
+}
 
 inline std::vector<const Kernels*> all_tables() {
     KernelList list = all();
@@ -32,7 +34,9 @@ inline std::vector<float> random_row(int64_t n, uint32_t seed, float deviation =
 class Guarded {
 public:
     explicit Guarded(int64_t n) : n_(n), memory_(n + 32, kGuard) {}
-    explicit Guarded(const std::vector<float>& row) : Guarded(int64_t(row.size())) { std::copy(row.begin(), row.end(), data()); }
+    explicit Guarded(const std::vector<float>& row) : Guarded(int64_t(row.size())) {
+        std::copy(row.begin(), row.end(), data());
+    }
     float* data() { return memory_.data() + 16; }
     std::vector<float> row() const { return {memory_.begin() + 16, memory_.end() - 16}; }
     bool intact() const {
@@ -53,7 +57,8 @@ inline ::testing::AssertionResult same_bits(const std::vector<float>& a, const s
     if (a.size() != b.size()) return ::testing::AssertionFailure() << a.size() << " and " << b.size() << " values";
     for (size_t i = 0; i < a.size(); ++i) {
         if (std::isnan(a[i]) && std::isnan(b[i])) continue;
-        if (std::memcmp(&a[i], &b[i], 4) != 0) return ::testing::AssertionFailure() << "value " << i << ": " << a[i] << " and " << b[i];
+        if (std::memcmp(&a[i], &b[i], 4) != 0)
+            return ::testing::AssertionFailure() << "value " << i << ": " << a[i] << " and " << b[i];
     }
     return ::testing::AssertionSuccess();
 }
