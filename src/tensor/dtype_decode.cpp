@@ -28,7 +28,7 @@ void each_nibble(const uint8_t* qs, Store store) {
 }  // namespace
 
 void decode_f32(const uint8_t* from, float* to, int64_t n) {
-    std::memcpy(to, from, size_t(n) * sizeof(float));
+    if (n > 0) std::memcpy(to, from, size_t(n) * sizeof(float));  // no bytes may mean null pointers
 }
 
 void decode_f16(const uint8_t* from, float* to, int64_t n) {

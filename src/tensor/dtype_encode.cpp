@@ -77,7 +77,7 @@ void encode_offset(const float* from, uint8_t* to, int64_t n, const float* impor
 }  // namespace
 
 void encode_f32(const float* from, uint8_t* to, int64_t n, const float*) {
-    std::memcpy(to, from, size_t(n) * sizeof(float));
+    if (n > 0) std::memcpy(to, from, size_t(n) * sizeof(float));  // no bytes may mean null pointers
 }
 
 void encode_f16(const float* from, uint8_t* to, int64_t n, const float*) {
