@@ -23,7 +23,9 @@ uint64_t chain_hash(uint64_t parent, std::span<const int32_t> tokens) {
 
 }  // namespace
 
-void PageCache::FreeChunk::operator()(uint8_t* memory) const { ::operator delete[](memory, kAlignment); }
+void PageCache::FreeChunk::operator()(uint8_t* memory) const {
+    ::operator delete[](memory, kAlignment);
+}
 
 PageCache::PageCache(int64_t page_bytes, int64_t max_pages)
     : page_bytes_((page_bytes + 63) / 64 * 64),
@@ -36,9 +38,13 @@ uint8_t* PageCache::data(PageId page) const {
     return chunks_[size_t(page / pages_per_chunk_)].get() + (page % pages_per_chunk_) * page_bytes_;
 }
 
-uint64_t PageCache::serial(PageId page) const { return pages_[size_t(page)].serial; }
+uint64_t PageCache::serial(PageId page) const {
+    return pages_[size_t(page)].serial;
+}
 
-int32_t PageCache::references(PageId page) const { return pages_[size_t(page)].references; }
+int32_t PageCache::references(PageId page) const {
+    return pages_[size_t(page)].references;
+}
 
 bool PageCache::is_writable(PageId page) const {
     const Page& p = pages_[size_t(page)];

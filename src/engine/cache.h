@@ -1,7 +1,7 @@
-// The memory of the KV cache: pages of StateLayout::kPagePositions positions over all layers, reference-counted, and an index by
-// which a sequence finds pages that another one has already computed. A page's content is opaque here. Because KV is the same
-// bits however it was computed (docs/numerics.md), a page may serve every sequence that starts with the same tokens.
-// Thread-compatible.
+// The memory of the KV cache: pages of StateLayout::kPagePositions positions over all layers, reference-counted, and an
+// index by which a sequence finds pages that another one has already computed. A page's content is opaque here. Because
+// KV is the same bits however it was computed (docs/numerics.md), a page may serve every sequence that starts with the
+// same tokens. Thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ constexpr PageId kNoPage = -1;
 // A page is in one of these states:
 //   free                     no reference, not in the index
 //   private                  one or more references, not in the index
-//   published                in the index: full, never written again; with references, or without (then the next to be evicted
+//   published                in the index: full, never written again; with references, or without (then the next to be
+//   evicted
 //                            when memory is short, least recently used first)
 class PageCache {
 public:
@@ -30,8 +31,8 @@ public:
     PageCache(const PageCache&) = delete;
     PageCache& operator=(const PageCache&) = delete;
 
-    // Returns: a zeroed private page with one reference: a free one, else a new one, else the longest unused published one.
-    // Errors: kLimit when all max_pages pages are referenced, kOutOfMemory.
+    // Returns: a zeroed private page with one reference: a free one, else a new one, else the longest unused published
+    // one. Errors: kLimit when all max_pages pages are referenced, kOutOfMemory.
     Result<PageId> take();
     // The same with the content of `page`.
     Result<PageId> copy(PageId page);
@@ -49,14 +50,14 @@ public:
     uint8_t* data(PageId page) const;
     int64_t page_bytes() const { return page_bytes_; }
 
-    // The index: a published page is known by the serial number of the published page before it and its own tokens. Serials are
-    // never used twice, and tokens are compared, so a hash collision cannot return a wrong page.
+    // The index: a published page is known by the serial number of the published page before it and its own tokens.
+    // Serials are never used twice, and tokens are compared, so a hash collision cannot return a wrong page.
     static constexpr uint64_t kRoot = 0;  // "the page before" of a first page
     uint64_t serial(PageId page) const;   // 0: not published
     // Returns: the page with a new reference, or kNoPage.
     PageId find(uint64_t parent, std::span<const int32_t> tokens);
-    // Puts a full private page into the index. When an equal page is there already, the caller's reference moves to that one.
-    // Returns: the page that the caller now holds.
+    // Puts a full private page into the index. When an equal page is there already, the caller's reference moves to
+    // that one. Returns: the page that the caller now holds.
     PageId publish(PageId page, uint64_t parent, std::span<const int32_t> tokens);
     // Forgets all unreferenced published pages.
     void drop_unused();

@@ -12,7 +12,9 @@ constexpr int64_t kMaxSequences = 1 << 16;
 // A session with at most this much to do goes before prompts: decodes, drafts to verify, the ends of prompts.
 constexpr int64_t kSmallWork = 32;
 
-bool is_set(const std::atomic<bool>* flag) { return flag != nullptr && flag->load(std::memory_order_relaxed); }
+bool is_set(const std::atomic<bool>* flag) {
+    return flag != nullptr && flag->load(std::memory_order_relaxed);
+}
 
 }  // namespace
 
@@ -24,14 +26,14 @@ Result<std::unique_ptr<Engine>> Engine::create(const Model& model, ThreadPool& p
                                                     : EngineOptions::kDefaultContext;
     }
     if (options.context < 1 || options.context > EngineOptions::kMaxContext)
-        return fail(ErrorCode::kLimit, "context: {} positions, expected 1 to {}", options.context, EngineOptions::kMaxContext);
+        return fail(ErrorCode::kLimit, "context: {} positions, expected 1 to {}", options.context,
+                    EngineOptions::kMaxContext);
     if (!model.weights().position_embedding.empty() && options.context > config.context_length)
-        return fail(ErrorCode::kLimit, "context: {} positions, the model has learned {} and cannot go beyond", options.context,
-                    config.context_length);
+        return fail(ErrorCode::kLimit, "context: {} positions, the model has learned {} and cannot go beyond",
+                    options.context, config.context_length);
     if (options.n_sequences < 1 || options.n_sequences > kMaxSequences)
         return fail(ErrorCode::kBadArgument, "sequences: {}, expected 1 to {}", options.n_sequences, kMaxSequences);
-    if (options.chunk < 1)
-        return fail(ErrorCode::kBadArgument, "chunk: {} tokens, expected at least 1", options.chunk);
+    if (options.chunk < 1) return fail(ErrorCode::kBadArgument, "chunk: {} tokens, expected at least 1", options.chunk);
     // One page more for each sequence: the copy of a shared partial page.
     const int64_t n_pages = options.n_sequences * ((options.context + kPage - 1) / kPage + 1);
     if (n_pages > INT32_MAX)
@@ -54,19 +56,24 @@ Engine::Engine(const Model& model, ThreadPool& pool, const EngineOptions& option
 
 Engine::~Engine() = default;
 
-std::unique_ptr<Session> Engine::open_session() { return std::unique_ptr<Session>(new Session(*this)); }
+std::unique_ptr<Session> Engine::open_session() {
+    return std::unique_ptr<Session>(new Session(*this));
+}
 
-// Brings the session to where the step may begin: what must give logits is not evaluated yet, what others have computed is taken over.
+// Brings the session to where the step may begin: what must give logits is not evaluated yet, what others have computed
+// is taken over.
 void Engine::prepare(StepItem& item, bool has_sink) {
     item.status = {};
     if (item.done) return;
     Session& session = *item.session;
     if (session.size() == 0) {
-        item.status = fail(ErrorCode::kBadArgument, "session: no tokens, expected at least one (a begin token for an empty text)");
+        item.status = fail(ErrorCode::kBadArgument,
+                           "session: no tokens, expected at least one (a begin token for an empty text)");
         return;
     }
     if (is_set(item.cancel)) {
-        item.status = fail(ErrorCode::kCancelled, "session: cancelled after {} of {} tokens", session.n_evaluated(), session.size());
+        item.status = fail(ErrorCode::kCancelled, "session: cancelled after {} of {} tokens", session.n_evaluated(),
+                           session.size());
         return;
     }
     const int64_t last = session.size() - 1;
@@ -114,11 +121,13 @@ Status Engine::run(const std::atomic<bool>* cancel) {
     for (const Part& part : parts_) {
         const Session& session = *part.session;
         for (int64_t p = part.begin; p < part.end; ++p)
-            step_tokens_.push_back({session.tokens_[size_t(p)], int32_t(p), int32_t(step_sequences_.size()), p >= part.rows_from});
+            step_tokens_.push_back(
+                {session.tokens_[size_t(p)], int32_t(p), int32_t(step_sequences_.size()), p >= part.rows_from});
         n_rows += part.n_rows();
-        step_sequences_.push_back({.pages = part.session->page_data_,
-                                   .recurrent = part.session->recurrent_.empty() ? nullptr : part.session->recurrent_.data(),
-                                   .max_positions = options_.context});
+        step_sequences_.push_back(
+            {.pages = part.session->page_data_,
+             .recurrent = part.session->recurrent_.empty() ? nullptr : part.session->recurrent_.data(),
+             .max_positions = options_.context});
     }
     const size_t n_values = size_t(n_rows * model_.output_width());
     if (output_.size() < n_values) output_.resize(n_values);
@@ -157,7 +166,8 @@ void Engine::deliver(std::span<StepItem> items, const LogitsSink* sink) {
 
 Status Engine::step(std::span<StepItem> items, const LogitsSink* sink, const std::atomic<bool>* cancel) {
     if (model_.is_embedding_model())
-        return fail(ErrorCode::kUnsupported, "{}: an embedding model, it gives vectors and no tokens", model_.config().architecture);
+        return fail(ErrorCode::kUnsupported, "{}: an embedding model, it gives vectors and no tokens",
+                    model_.config().architecture);
     if (is_set(cancel)) return fail(ErrorCode::kCancelled, "step: cancelled");
     for (StepItem& item : items) prepare(item, sink != nullptr);
     plan(items);
@@ -186,7 +196,8 @@ Status Engine::evaluate(Session& session, const std::atomic<bool>* cancel) {
 
 Status Engine::evaluate(Session& session, int64_t from, LogitsSink sink, const std::atomic<bool>* cancel) {
     if (from < 0 || from >= session.size())
-        return fail(ErrorCode::kBadArgument, "logits: wanted from position {}, the session has {} tokens", from, session.size());
+        return fail(ErrorCode::kBadArgument, "logits: wanted from position {}, the session has {} tokens", from,
+                    session.size());
     StepItem item{.session = &session, .logits_from = from, .cancel = nullptr, .status = {}};
     while (!item.done) {
         STERNA_CHECK(step({&item, 1}, &sink, cancel));
@@ -195,7 +206,8 @@ Status Engine::evaluate(Session& session, int64_t from, LogitsSink sink, const s
     return {};
 }
 
-Result<std::vector<float>> Engine::embed(std::span<const int32_t> tokens, bool normalize, const std::atomic<bool>* cancel) {
+Result<std::vector<float>> Engine::embed(std::span<const int32_t> tokens, bool normalize,
+                                         const std::atomic<bool>* cancel) {
     if (!model_.is_embedding_model())
         return fail(ErrorCode::kUnsupported, "{}: not an embedding model", model_.config().architecture);
     if (tokens.empty()) return fail(ErrorCode::kBadArgument, "embedding: no tokens, expected at least one");

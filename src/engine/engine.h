@@ -1,7 +1,7 @@
-// The engine runs batch steps: it takes sessions with tokens still to be evaluated, packs some of them into one forward pass, and
-// hands out logits. It owns the cache and the workspace, borrows the model and the thread pool. What a session gets does not depend
-// on the others in the batch, on the chunk size, or on the order.
-// Thread-compatible: one caller at a time; cancel flags may be set from any thread. The model and the pool outlive the engine.
+// The engine runs batch steps: it takes sessions with tokens still to be evaluated, packs some of them into one forward
+// pass, and hands out logits. It owns the cache and the workspace, borrows the model and the thread pool. What a
+// session gets does not depend on the others in the batch, on the chunk size, or on the order. Thread-compatible: one
+// caller at a time; cancel flags may be set from any thread. The model and the pool outlive the engine.
 #pragma once
 
 #include <array>
@@ -28,14 +28,14 @@ using ModelId = std::array<uint8_t, 32>;
 ModelId model_id(const Model& model);
 
 struct EngineOptions {
-    // Positions of one session; 0: the model's trained context, at most kDefaultContext. Longrope models (phi3) choose their factors
-    // by it, so that their output depends on it.
+    // Positions of one session; 0: the model's trained context, at most kDefaultContext. Longrope models (phi3) choose
+    // their factors by it, so that their output depends on it.
     int64_t context = 0;
-    int64_t n_sequences = 1;         // the cache holds this many full contexts; any number of sessions may share it
+    int64_t n_sequences = 1;  // the cache holds this many full contexts; any number of sessions may share it
     kernels::KvKind kv_kind = kernels::KvKind::kF16;
-    int64_t chunk = 512;             // most tokens of one step
-    int64_t max_output_bytes = 64 << 20;  // logits of one step: 4 * vocab_size bytes each; at least one row
-    bool share_prefixes = true;      // look for computed pages of other sequences
+    int64_t chunk = 512;                        // most tokens of one step
+    int64_t max_output_bytes = 64 << 20;        // logits of one step: 4 * vocab_size bytes each; at least one row
+    bool share_prefixes = true;                 // look for computed pages of other sequences
     const kernels::Kernels* kernels = nullptr;  // null: kernels::active()
     std::optional<ModelId> model_id;            // of saved states; none: model_id(model)
 
@@ -46,8 +46,8 @@ struct EngineOptions {
 // One session's part of a step.
 struct StepItem {
     Session* session = nullptr;
-    // Logits of every position >= logits_from (evaluated anew where the cache already has them); -1: of the last token only. A step
-    // moves it behind the positions whose logits it has handed out.
+    // Logits of every position >= logits_from (evaluated anew where the cache already has them); -1: of the last token
+    // only. A step moves it behind the positions whose logits it has handed out.
     int64_t logits_from = -1;
     const std::atomic<bool>* cancel = nullptr;  // this item is left out from then on, with status kCancelled
 
@@ -62,15 +62,16 @@ using LogitsSink = FunctionRef<void(size_t item, int64_t position, std::span<con
 
 class Engine {
 public:
-    static Result<std::unique_ptr<Engine>> create(const Model& model, ThreadPool& pool, const EngineOptions& options = {});
+    static Result<std::unique_ptr<Engine>> create(const Model& model, ThreadPool& pool,
+                                                  const EngineOptions& options = {});
     ~Engine();
 
     std::unique_ptr<Session> open_session();
 
-    // One forward pass of at most `chunk` tokens: first the sessions with little to do (decoding, verifying drafts), then prompts
-    // in order of items, as far as they fit. Call again until every item is done. Without a sink, last-token logits go to
-    // Session::logits(). Requires: no session twice; every session has a token.
-    // Errors: of the whole step (cancelled through `cancel`, a failing model): nothing has changed, the step can be repeated.
+    // One forward pass of at most `chunk` tokens: first the sessions with little to do (decoding, verifying drafts),
+    // then prompts in order of items, as far as they fit. Call again until every item is done. Without a sink,
+    // last-token logits go to Session::logits(). Requires: no session twice; every session has a token. Errors: of the
+    // whole step (cancelled through `cancel`, a failing model): nothing has changed, the step can be repeated.
     Status step(std::span<StepItem> items, const LogitsSink* sink = nullptr, const std::atomic<bool>* cancel = nullptr);
 
     // Steps until all of the session is evaluated; then session.logits() is set.
@@ -98,7 +99,8 @@ public:
 
 private:
     Engine(const Model& model, ThreadPool& pool, const EngineOptions& options, StateLayout layout);
-    // What one item contributes to a step: positions [begin, end), of which those from rows_from on give a row of logits.
+    // What one item contributes to a step: positions [begin, end), of which those from rows_from on give a row of
+    // logits.
     struct Part {
         size_t item;
         Session* session;

@@ -6,21 +6,27 @@ namespace sterna {
 
 const char* finish_reason_name(FinishReason reason) {
     switch (reason) {
-        case FinishReason::kNone: return "";
-        case FinishReason::kStopToken: return "stop";
-        case FinishReason::kMaxTokens: return "length";
-        case FinishReason::kContextFull: return "context";
-        case FinishReason::kCancelled: return "cancelled";
-        case FinishReason::kError: return "error";
+        case FinishReason::kNone:
+            return "";
+        case FinishReason::kStopToken:
+            return "stop";
+        case FinishReason::kMaxTokens:
+            return "length";
+        case FinishReason::kContextFull:
+            return "context";
+        case FinishReason::kCancelled:
+            return "cancelled";
+        case FinishReason::kError:
+            return "error";
     }
     return "";
 }
 
 Result<std::unique_ptr<Generation>> Generation::create(Engine& engine, Session& session, GenerationOptions options) {
     if (session.size() == 0)
-        return fail(ErrorCode::kBadArgument, "prompt: no tokens, expected at least one (a begin token for an empty text)");
-    if (options.n_keep < 0)
-        return fail(ErrorCode::kBadArgument, "n_keep: {}, expected 0 or more", options.n_keep);
+        return fail(ErrorCode::kBadArgument,
+                    "prompt: no tokens, expected at least one (a begin token for an empty text)");
+    if (options.n_keep < 0) return fail(ErrorCode::kBadArgument, "n_keep: {}, expected 0 or more", options.n_keep);
     STERNA_TRY(sampler, Sampler::create(options.sampler, engine.vocab_size(), engine.kernels()));
     return std::unique_ptr<Generation>(new Generation(engine, session, std::move(sampler), std::move(options)));
 }
@@ -37,7 +43,9 @@ Generation::Generation(Engine& engine, Session& session, Sampler sampler, Genera
     if (options_.max_new_tokens == 0) finish(FinishReason::kMaxTokens);
 }
 
-Generation::~Generation() { discard_guesses(); }
+Generation::~Generation() {
+    discard_guesses();
+}
 
 std::optional<GeneratedToken> Generation::take() {
     if (ready_.empty()) return std::nullopt;
@@ -54,7 +62,8 @@ void Generation::finish(FinishReason reason, Status status) {
 }
 
 void Generation::fail_with(Error error) {
-    finish(error.code == ErrorCode::kCancelled ? FinishReason::kCancelled : FinishReason::kError, std::unexpected(std::move(error)));
+    finish(error.code == ErrorCode::kCancelled ? FinishReason::kCancelled : FinishReason::kError,
+           std::unexpected(std::move(error)));
 }
 
 void Generation::discard_guesses() {
@@ -176,7 +185,9 @@ Status Scheduler::step(std::span<Generation* const> generations, const std::atom
         stepped_.push_back(generation);
     }
     if (items_.empty()) return {};
-    auto receive = [&](size_t i, int64_t position, std::span<const float> logits) { stepped_[i]->receive(position, logits); };
+    auto receive = [&](size_t i, int64_t position, std::span<const float> logits) {
+        stepped_[i]->receive(position, logits);
+    };
     LogitsSink sink = receive;
     Status status = engine_.step(items_, &sink, cancel);
     for (size_t i = 0; i < items_.size(); ++i) {
@@ -186,7 +197,8 @@ Status Scheduler::step(std::span<Generation* const> generations, const std::atom
     return status;
 }
 
-Result<std::optional<GeneratedToken>> next_token(Engine& engine, Generation& generation, const std::atomic<bool>* cancel) {
+Result<std::optional<GeneratedToken>> next_token(Engine& engine, Generation& generation,
+                                                 const std::atomic<bool>* cancel) {
     Scheduler scheduler(engine);
     Generation* const one = &generation;
     while (true) {

@@ -55,8 +55,8 @@ private:
 
 void add_config(IdWriter& id, const Config& c) {
     id.add(c.architecture);
-    for (int64_t value : {c.n_layers, c.width, c.vocab_size, c.context_length, c.head_dim_k, c.head_dim_v, c.sliding_window,
-                          c.n_experts, c.n_experts_used, c.expert_ffn_width, c.n_token_types})
+    for (int64_t value : {c.n_layers, c.width, c.vocab_size, c.context_length, c.head_dim_k, c.head_dim_v,
+                          c.sliding_window, c.n_experts, c.n_experts_used, c.expert_ffn_width, c.n_token_types})
         id.add(value);
     id.add_list(c.n_heads);
     id.add_list(c.n_kv_heads);
@@ -66,8 +66,8 @@ void add_config(IdWriter& id, const Config& c) {
     id.add_list(c.kv_layer);
     id.add_list(c.recurrent_bytes);
     id.add_list(c.is_sliding);
-    for (float value : {c.norm_eps, c.attention_scale, c.attention_softcap, c.logit_softcap, c.embedding_scale, c.residual_scale,
-                        c.logit_scale, c.expert_weights_scale})
+    for (float value : {c.norm_eps, c.attention_scale, c.attention_softcap, c.logit_softcap, c.embedding_scale,
+                        c.residual_scale, c.logit_scale, c.expert_weights_scale})
         id.add(value);
     id.add(c.expert_weights_norm);
     id.add(c.causal);
@@ -78,8 +78,8 @@ void add_config(IdWriter& id, const Config& c) {
     id.add(c.rope.scaling);
     id.add(c.rope.n_dims);
     id.add(c.rope.original_context);
-    for (double value : {c.rope.theta, c.rope.theta_local, c.rope.factor, c.rope.attention_factor, c.rope.extrapolation_factor,
-                         c.rope.beta_fast, c.rope.beta_slow})
+    for (double value : {c.rope.theta, c.rope.theta_local, c.rope.factor, c.rope.attention_factor,
+                         c.rope.extrapolation_factor, c.rope.beta_fast, c.rope.beta_slow})
         id.add(value);
 }
 
@@ -94,19 +94,18 @@ ModelId model_id(const Model& model) {
     id.add(w.token_embedding);
     id.add(w.position_embedding.size());
     id.add(w.token_type_embedding.size());
-    for (const auto* values : {&w.embedding_norm, &w.embedding_norm_bias, &w.output_norm, &w.output_norm_bias, &w.rope_factors,
-                               &w.rope_factors_long, &w.rope_factors_short})
+    for (const auto* values : {&w.embedding_norm, &w.embedding_norm_bias, &w.output_norm, &w.output_norm_bias,
+                               &w.rope_factors, &w.rope_factors_long, &w.rope_factors_short})
         id.add(*values);
     id.add(w.output);
     for (const LayerWeights& layer : w.layers) {
-        for (const auto* values : {&layer.attn_norm, &layer.attn_norm_bias, &layer.attn_q_norm, &layer.attn_k_norm,
-                                   &layer.attn_sub_norm, &layer.attn_output_norm, &layer.attn_output_norm_bias,
-                                   &layer.post_attention_norm, &layer.ffn_norm, &layer.ffn_sub_norm, &layer.post_ffn_norm,
-                                   &layer.layer_output_norm, &layer.layer_output_norm_bias})
+        for (const auto* values :
+             {&layer.attn_norm, &layer.attn_norm_bias, &layer.attn_q_norm, &layer.attn_k_norm, &layer.attn_sub_norm,
+              &layer.attn_output_norm, &layer.attn_output_norm_bias, &layer.post_attention_norm, &layer.ffn_norm,
+              &layer.ffn_sub_norm, &layer.post_ffn_norm, &layer.layer_output_norm, &layer.layer_output_norm_bias})
             id.add(*values);
-        for (const auto* linear :
-             {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down, &layer.gate_up,
-              &layer.router})
+        for (const auto* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up,
+                                   &layer.down, &layer.gate_up, &layer.router})
             id.add(*linear);
         for (const auto* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts}) id.add(*experts);
     }

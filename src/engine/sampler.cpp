@@ -16,7 +16,9 @@ constexpr float kLargest = std::numeric_limits<float>::max();
 constexpr size_t kHeapLimit = 1024;
 
 // Comparisons with NaN are false, so a NaN becomes -inf here.
-float cleaned(float logit) { return logit > -kInfinity ? std::min(logit, kLargest) : -kInfinity; }
+float cleaned(float logit) {
+    return logit > -kInfinity ? std::min(logit, kLargest) : -kInfinity;
+}
 
 std::span<const int32_t> last_of(std::span<const int32_t> history, int32_t n) {
     if (n < 0 || size_t(n) >= history.size()) return history;
@@ -34,7 +36,8 @@ Result<Sampler> Sampler::create(SamplerParams params, int64_t vocab_size, const 
         if (value >= low && value <= high) return {};
         return fail(ErrorCode::kBadArgument, "{}: {}, expected {} to {}", name, value, low, high);
     };
-    if (vocab_size < 1) return fail(ErrorCode::kBadArgument, "sampler: a vocabulary of {} tokens, expected at least 1", vocab_size);
+    if (vocab_size < 1)
+        return fail(ErrorCode::kBadArgument, "sampler: a vocabulary of {} tokens, expected at least 1", vocab_size);
     STERNA_CHECK(check("temperature", params.temperature, -kInfinity, kInfinity));
     STERNA_CHECK(check("top_p", params.top_p, 0.0f, kLargest));
     STERNA_CHECK(check("min_p", params.min_p, -kLargest, 1.0f));
@@ -49,15 +52,19 @@ Result<Sampler> Sampler::create(SamplerParams params, int64_t vocab_size, const 
     if (params.dry.allowed_length < 0)
         return fail(ErrorCode::kBadArgument, "dry_allowed_length: {}, expected 0 or more", params.dry.allowed_length);
     if (params.logit_bias.size() > limits.max_logit_bias)
-        return fail(ErrorCode::kLimit, "logit_bias: {} entries, the limit is {}", params.logit_bias.size(), limits.max_logit_bias);
+        return fail(ErrorCode::kLimit, "logit_bias: {} entries, the limit is {}", params.logit_bias.size(),
+                    limits.max_logit_bias);
     for (auto [token, bias] : params.logit_bias) {
         if (token < 0 || token >= vocab_size)
-            return fail(ErrorCode::kBadArgument, "logit_bias: token {}, the vocabulary has ids 0 to {}", token, vocab_size - 1);
-        if (std::isnan(bias)) return fail(ErrorCode::kBadArgument, "logit_bias: the bias of token {} is not a number", token);
+            return fail(ErrorCode::kBadArgument, "logit_bias: token {}, the vocabulary has ids 0 to {}", token,
+                        vocab_size - 1);
+        if (std::isnan(bias))
+            return fail(ErrorCode::kBadArgument, "logit_bias: the bias of token {} is not a number", token);
     }
     auto& breakers = params.dry.sequence_breakers;
     if (breakers.size() > limits.max_breakers)
-        return fail(ErrorCode::kLimit, "dry_sequence_breakers: {}, the limit is {}", breakers.size(), limits.max_breakers);
+        return fail(ErrorCode::kLimit, "dry_sequence_breakers: {}, the limit is {}", breakers.size(),
+                    limits.max_breakers);
     for (const auto& breaker : breakers)
         if (breaker.size() > limits.max_breaker_tokens)
             return fail(ErrorCode::kLimit, "dry_sequence_breakers: one of {} tokens, the limit is {}", breaker.size(),
@@ -73,7 +80,8 @@ bool Sampler::has_penalties() const {
            (params_.repeat_penalty != 1.0f || params_.presence_penalty != 0.0f || params_.frequency_penalty != 0.0f);
 }
 
-Status Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask) {
+Status Sampler::prepare(std::span<const float> logits, std::span<const int32_t> history,
+                        std::span<const uint32_t> mask) {
     logits_.resize(size_t(vocab_size_));
     for (size_t i = 0; i < logits_.size(); ++i) logits_[i] = cleaned(logits[i]);
     if (!mask.empty()) {
@@ -119,15 +127,18 @@ int64_t Sampler::dry_reach(std::span<const int32_t> tail, int64_t longest) const
     for (int64_t n_after = 0; n_after < longest; ++n_after) {
         auto before = tail.first(tail.size() - size_t(n_after));
         if (before.empty()) break;
-        auto candidates = std::ranges::equal_range(breakers, before.back(), {}, [](const auto& breaker) { return breaker.back(); });
+        auto candidates =
+            std::ranges::equal_range(breakers, before.back(), {}, [](const auto& breaker) { return breaker.back(); });
         for (const auto& breaker : candidates)
-            if (breaker.size() <= before.size() && std::ranges::equal(before.last(breaker.size()), breaker)) return n_after;
+            if (breaker.size() <= before.size() && std::ranges::equal(before.last(breaker.size()), breaker))
+                return n_after;
     }
     return longest;
 }
 
-// For each earlier place, match_lengths_ holds how many tokens before it equal the tail's last tokens (the Z function of the
-// reversed tail: Gusfield 1997, section 1.4, linear time). A token that followed such a match would lengthen the repetition.
+// For each earlier place, match_lengths_ holds how many tokens before it equal the tail's last tokens (the Z function
+// of the reversed tail: Gusfield 1997, section 1.4, linear time). A token that followed such a match would lengthen the
+// repetition.
 void Sampler::apply_dry(std::span<const int32_t> tail) {
     const int64_t n = int64_t(tail.size());
     auto reversed = [&](int64_t i) { return tail[size_t(n - 1 - i)]; };
@@ -174,8 +185,8 @@ Result<int32_t> Sampler::likeliest(std::span<const float> logits) const {
         if (logit > best) best = logit, token = int64_t(i);
     }
     if (token < 0)
-        return fail(ErrorCode::kBadArgument, "sampler: no token to choose, all {} logits are forbidden, -inf or not a number",
-                    logits.size());
+        return fail(ErrorCode::kBadArgument,
+                    "sampler: no token to choose, all {} logits are forbidden, -inf or not a number", logits.size());
     return int32_t(token);
 }
 
@@ -188,7 +199,9 @@ void Sampler::keep_marked() {
 
 // From logits_, not from candidates_: it comes first.
 void Sampler::keep_top_k(size_t k) {
-    auto better = [](const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.token < b.token; };
+    auto better = [](const Candidate& a, const Candidate& b) {
+        return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+    };
     candidates_.clear();
     if (k <= kHeapLimit) {
         for (size_t i = 0; i < logits_.size(); ++i) {
@@ -223,7 +236,8 @@ void Sampler::keep_typical() {
     const float log_sum = softmax_candidates();
     double entropy = 0.0;
     for (size_t i = 0; i < candidates_.size(); ++i)
-        if (probabilities_[i] > 0.0f) entropy -= double(probabilities_[i]) * (double(candidates_[i].logit) - double(log_sum));
+        if (probabilities_[i] > 0.0f)
+            entropy -= double(probabilities_[i]) * (double(candidates_[i].logit) - double(log_sum));
     ranking_.clear();
     for (size_t i = 0; i < candidates_.size(); ++i) {
         double surprise = double(log_sum) - double(candidates_[i].logit);
@@ -281,7 +295,8 @@ void Sampler::apply_temperature() {
     kernels_->softmax(scaled_.data(), int64_t(scaled_.size()), probabilities_.data());
 }
 
-Status Sampler::filter(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask) {
+Status Sampler::filter(std::span<const float> logits, std::span<const int32_t> history,
+                       std::span<const uint32_t> mask) {
     STERNA_CHECK(prepare(logits, history, mask));
     const bool cut = params_.top_k > 0 && params_.top_k < vocab_size_;
     keep_top_k(cut ? size_t(params_.top_k) : size_t(vocab_size_));
@@ -297,7 +312,8 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
     if (int64_t(logits.size()) != vocab_size_)
         return fail(ErrorCode::kBadArgument, "sampler: {} logits, expected {}", logits.size(), vocab_size_);
     if (!mask.empty() && mask.size() < (logits.size() + 31) / 32)
-        return fail(ErrorCode::kBadArgument, "sampler: a mask of {} words, expected {}", mask.size(), (logits.size() + 31) / 32);
+        return fail(ErrorCode::kBadArgument, "sampler: a mask of {} words, expected {}", mask.size(),
+                    (logits.size() + 31) / 32);
     if (params_.temperature <= 0.0f) {
         if (mask.empty() && params_.logit_bias.empty() && !has_penalties() && params_.dry.multiplier == 0.0f)
             return likeliest(logits);

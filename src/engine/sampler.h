@@ -1,21 +1,23 @@
-// Chooses the next token from logits. A pure function of (parameters, logits, history, position, mask): there is no hidden state, so
-// repeating, rewinding, speculating and resuming give the same tokens. Ties break by token id; only the project's own
-// mathematics is used (docs/numerics.md, rules 5 and 7).
+// Chooses the next token from logits. A pure function of (parameters, logits, history, position, mask): there is no
+// hidden state, so repeating, rewinding, speculating and resuming give the same tokens. Ties break by token id; only
+// the project's own mathematics is used (docs/numerics.md, rules 5 and 7).
 //
 // The order is llama.cpp's default chain (common/sampling.cpp); a step that is switched off is skipped:
 //   mask, logit bias -> penalties -> DRY -> top-k -> typical -> top-p -> min-p -> temperature -> draw
 //   penalties    repeat: Keskar et al. 2019, "CTRL", section 4.1 (positive logits divided, others multiplied);
-//                presence and frequency: the OpenAI API's definition, logit - count * frequency - (count > 0) * presence
+//                presence and frequency: the OpenAI API's definition, logit - count * frequency - (count > 0) *
+//                presence
 //   DRY          P. E. Weidmann 2024, oobabooga/text-generation-webui pull request 5677
 //   top-k        Fan et al. 2018, "Hierarchical Neural Story Generation"
 //   typical      Meister et al. 2022, "Locally Typical Sampling"
 //   top-p        Holtzman et al. 2019, "The Curious Case of Neural Text Degeneration"
 //   min-p        Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling"
-// Each truncation sees the distribution that the steps before it left, renormalized, at temperature 1 (the temperature comes last).
-// Temperature <= 0 takes the largest logit after mask, bias, penalties and DRY; the truncations do not matter then.
+// Each truncation sees the distribution that the steps before it left, renormalized, at temperature 1 (the temperature
+// comes last). Temperature <= 0 takes the largest logit after mask, bias, penalties and DRY; the truncations do not
+// matter then.
 //
-// What is not a number: a NaN or -inf logit is never chosen, +inf counts as the largest float. When nothing is left to choose,
-// sample() says so. Thread-compatible (scratch memory).
+// What is not a number: a NaN or -inf logit is never chosen, +inf counts as the largest float. When nothing is left to
+// choose, sample() says so. Thread-compatible (scratch memory).
 #pragma once
 
 #include <cstdint>
@@ -30,22 +32,22 @@
 namespace sterna {
 
 struct DryParams {
-    float multiplier = 0.0f;      // 0: off
+    float multiplier = 0.0f;  // 0: off
     float base = 1.75f;
-    int32_t allowed_length = 2;   // repeats up to this length (in tokens) cost nothing
-    int32_t last_n = -1;          // tokens looked at; -1: all of the history
+    int32_t allowed_length = 2;                           // repeats up to this length (in tokens) cost nothing
+    int32_t last_n = -1;                                  // tokens looked at; -1: all of the history
     std::vector<std::vector<int32_t>> sequence_breakers;  // token sequences that no repeat is followed across
 };
 
 struct SamplerParams {
     uint64_t seed = 0;
-    float temperature = 0.8f;      // <= 0: greedy; infinity: all that is left is equally likely
-    int32_t top_k = 40;            // <= 0: off
-    float top_p = 0.95f;           // >= 1: off
-    float min_p = 0.05f;           // <= 0: off
-    float typical_p = 1.0f;        // >= 1: off
-    int32_t penalty_last_n = 64;   // tokens looked at; -1: all of the history, 0: off
-    float repeat_penalty = 1.0f;   // 1: off
+    float temperature = 0.8f;     // <= 0: greedy; infinity: all that is left is equally likely
+    int32_t top_k = 40;           // <= 0: off
+    float top_p = 0.95f;          // >= 1: off
+    float min_p = 0.05f;          // <= 0: off
+    float typical_p = 1.0f;       // >= 1: off
+    int32_t penalty_last_n = 64;  // tokens looked at; -1: all of the history, 0: off
+    float repeat_penalty = 1.0f;  // 1: off
     float presence_penalty = 0.0f;
     float frequency_penalty = 0.0f;
     DryParams dry;
@@ -71,12 +73,14 @@ struct TokenLogprob {
 
 class Sampler {
 public:
-    // Errors: kBadArgument for a value that makes no sense (NaN, a bias on a token that does not exist, ...), named with its range.
+    // Errors: kBadArgument for a value that makes no sense (NaN, a bias on a token that does not exist, ...), named
+    // with its range.
     static Result<Sampler> create(SamplerParams params, int64_t vocab_size,
-                                  const kernels::Kernels& kernels = kernels::active(), const SamplerLimits& limits = {});
+                                  const kernels::Kernels& kernels = kernels::active(),
+                                  const SamplerLimits& limits = {});
 
-    // `history`: all tokens before this one, oldest first. `position`: the random number's key, Session::stream_position().
-    // `mask`: bit (id % 32) of word id / 32 is 1 where a token is allowed; empty: all are.
+    // `history`: all tokens before this one, oldest first. `position`: the random number's key,
+    // Session::stream_position(). `mask`: bit (id % 32) of word id / 32 is 1 where a token is allowed; empty: all are.
     // Requires: logits.size() == vocab_size. Errors: kBadArgument when no token is left, or the mask is too short.
     Result<int32_t> sample(std::span<const float> logits, std::span<const int32_t> history, uint64_t position,
                            std::span<const uint32_t> mask = {});
@@ -108,25 +112,26 @@ private:
     void keep_typical();
     void keep_top_p();
     void keep_min_p();
-    float softmax_candidates();        // candidates_ -> probabilities_. Returns: log(sum(exp(logit)))
-    void apply_temperature();          // the same, of the logits divided by the temperature
+    float softmax_candidates();  // candidates_ -> probabilities_. Returns: log(sum(exp(logit)))
+    void apply_temperature();    // the same, of the logits divided by the temperature
     void keep_marked();
 
     SamplerParams params_;
     int64_t vocab_size_;
     const kernels::Kernels* kernels_;
-    std::vector<float> logits_;              // [vocab_size], after mask, bias and penalties
+    std::vector<float> logits_;  // [vocab_size], after mask, bias and penalties
     std::vector<Candidate> candidates_;
     std::vector<float> scaled_, probabilities_;
-    std::vector<int32_t> counts_;            // [vocab_size], zero between calls
+    std::vector<int32_t> counts_;  // [vocab_size], zero between calls
     std::vector<int32_t> match_lengths_;
     std::vector<std::pair<float, int32_t>> ranking_;  // (what to sort by, index of a candidate)
     std::vector<uint8_t> marked_;
 };
 
-// The n likeliest tokens by the model's own distribution (before mask, bias, penalties and temperature), likeliest first, ties by
-// id; and the log-probability of one token.
-std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, int n, const kernels::Kernels& kernels = kernels::active());
+// The n likeliest tokens by the model's own distribution (before mask, bias, penalties and temperature), likeliest
+// first, ties by id; and the log-probability of one token.
+std::vector<TokenLogprob> top_logprobs(std::span<const float> logits, int n,
+                                       const kernels::Kernels& kernels = kernels::active());
 float token_logprob(std::span<const float> logits, int32_t token, const kernels::Kernels& kernels = kernels::active());
 
 // The parameters as bytes, for saved states. decode checks form and bounds; create() checks the values.

@@ -89,13 +89,14 @@ Result<SamplerParams> decode_sampler_params(Bytes bytes, const SamplerLimits& li
     visit_numbers(params, [&](auto& value) { reader.read(value); });
     reader.read(count);
     if (count > limits.max_breakers)
-        return fail(ErrorCode::kLimit, "sampler parameters: {} sequence breakers, the limit is {}", count, limits.max_breakers);
+        return fail(ErrorCode::kLimit, "sampler parameters: {} sequence breakers, the limit is {}", count,
+                    limits.max_breakers);
     for (uint32_t i = 0; i < count && !reader.failed(); ++i) {
         uint32_t length = 0;
         reader.read(length);
         if (length > limits.max_breaker_tokens)
-            return fail(ErrorCode::kLimit, "sampler parameters: a sequence breaker of {} tokens, the limit is {}", length,
-                        limits.max_breaker_tokens);
+            return fail(ErrorCode::kLimit, "sampler parameters: a sequence breaker of {} tokens, the limit is {}",
+                        length, limits.max_breaker_tokens);
         auto& breaker = params.dry.sequence_breakers.emplace_back(length);
         for (int32_t& token : breaker) reader.read(token);
     }

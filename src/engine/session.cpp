@@ -10,14 +10,20 @@ namespace sterna {
 namespace {
 constexpr int64_t kPage = StateLayout::kPagePositions;
 
-size_t pages_for(int64_t n_positions) { return size_t((n_positions + kPage - 1) / kPage); }
+size_t pages_for(int64_t n_positions) {
+    return size_t((n_positions + kPage - 1) / kPage);
+}
 }  // namespace
 
 Session::Session(Engine& engine) : engine_(engine), recurrent_(size_t(engine.layout().recurrent_bytes), uint8_t(0)) {}
 
-Session::~Session() { drop_pages_from(0); }
+Session::~Session() {
+    drop_pages_from(0);
+}
 
-int64_t Session::context() const { return engine_.context(); }
+int64_t Session::context() const {
+    return engine_.context();
+}
 
 Status Session::check(std::span<const int32_t> tokens, int64_t size_before) const {
     const int64_t vocab_size = engine_.vocab_size();

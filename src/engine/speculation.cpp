@@ -43,7 +43,8 @@ public:
     ModelDrafter(Engine& engine, Sampler sampler, int64_t max_tokens)
         : engine_(engine), session_(engine.open_session()), sampler_(std::move(sampler)), max_tokens_(max_tokens) {}
 
-    Result<std::span<const int32_t>> draft(std::span<const int32_t> history, uint64_t position, int64_t max_tokens) override {
+    Result<std::span<const int32_t>> draft(std::span<const int32_t> history, uint64_t position,
+                                           int64_t max_tokens) override {
         guess_.clear();
         int64_t n = std::min(max_tokens, max_tokens_);
         n = std::min(n, engine_.context() - int64_t(history.size()));  // a context too short for this text: no idea
@@ -69,7 +70,9 @@ private:
 
 }  // namespace
 
-std::unique_ptr<Drafter> make_lookup_drafter(const LookupParams& params) { return std::make_unique<LookupDrafter>(params); }
+std::unique_ptr<Drafter> make_lookup_drafter(const LookupParams& params) {
+    return std::make_unique<LookupDrafter>(params);
+}
 
 Result<std::unique_ptr<Drafter>> make_model_drafter(Engine& draft_engine, int64_t target_vocab_size,
                                                     const DraftModelParams& params) {
@@ -77,7 +80,8 @@ Result<std::unique_ptr<Drafter>> make_model_drafter(Engine& draft_engine, int64_
         return fail(ErrorCode::kBadArgument, "draft model: a vocabulary of {} tokens, expected the model's {}",
                     draft_engine.vocab_size(), target_vocab_size);
     STERNA_TRY(sampler, Sampler::create(params.sampler, target_vocab_size, draft_engine.kernels()));
-    return std::unique_ptr<Drafter>(std::make_unique<ModelDrafter>(draft_engine, std::move(sampler), params.max_tokens));
+    return std::unique_ptr<Drafter>(
+        std::make_unique<ModelDrafter>(draft_engine, std::move(sampler), params.max_tokens));
 }
 
 }  // namespace sterna

@@ -50,7 +50,8 @@ std::optional<Header> read_header(ByteReader& reader) {
     read(h.model);
     read(h.kv_kind);
     read(h.page_positions);
-    for (uint64_t* value : {&h.page_bytes, &h.recurrent_bytes, &h.vocab_size, &h.n_tokens, &h.n_evaluated, &h.n_dropped, &h.n_sampler_bytes})
+    for (uint64_t* value : {&h.page_bytes, &h.recurrent_bytes, &h.vocab_size, &h.n_tokens, &h.n_evaluated, &h.n_dropped,
+                            &h.n_sampler_bytes})
         read(*value);
     if (!complete) return std::nullopt;
     return h;
@@ -58,9 +59,12 @@ std::optional<Header> read_header(ByteReader& reader) {
 
 const char* kv_name(uint32_t kind) {
     switch (kernels::KvKind(kind)) {
-        case kernels::KvKind::kF16: return "f16";
-        case kernels::KvKind::kQ8_0: return "q8_0";
-        case kernels::KvKind::kF32: return "f32";
+        case kernels::KvKind::kF16:
+            return "f16";
+        case kernels::KvKind::kQ8_0:
+            return "q8_0";
+        case kernels::KvKind::kF32:
+            return "f32";
     }
     return "unknown";
 }
@@ -69,21 +73,26 @@ const char* kv_name(uint32_t kind) {
 Status check_header(const Header& h, const Engine& engine, std::string_view name) {
     const StateLayout& layout = engine.layout();
     if (h.model != engine.id())
-        return fail(ErrorCode::kBadArgument, "{}: saved with model {}, this is model {}", name, hex_text(Bytes(h.model).first(8)),
-                    hex_text(Bytes(engine.id()).first(8)));
-    if ((h.flags & ~kKnownFlags) != 0) return fail(ErrorCode::kUnsupported, "{}: flags {:#x}, known are {:#x}", name, h.flags, kKnownFlags);
+        return fail(ErrorCode::kBadArgument, "{}: saved with model {}, this is model {}", name,
+                    hex_text(Bytes(h.model).first(8)), hex_text(Bytes(engine.id()).first(8)));
+    if ((h.flags & ~kKnownFlags) != 0)
+        return fail(ErrorCode::kUnsupported, "{}: flags {:#x}, known are {:#x}", name, h.flags, kKnownFlags);
     if (h.kv_kind != uint32_t(layout.kv_kind))
-        return fail(ErrorCode::kBadArgument, "{}: its cache is of type {}, this session's of type {}", name, kv_name(h.kv_kind),
-                    kv_name(uint32_t(layout.kv_kind)));
+        return fail(ErrorCode::kBadArgument, "{}: its cache is of type {}, this session's of type {}", name,
+                    kv_name(h.kv_kind), kv_name(uint32_t(layout.kv_kind)));
     if (h.page_positions != uint32_t(kPage) || h.page_bytes != uint64_t(layout.page_bytes) ||
         h.recurrent_bytes != uint64_t(layout.recurrent_bytes))
-        return fail(ErrorCode::kUnsupported, "{}: pages of {} positions and {} bytes with {} bytes of state, expected {}, {} and {}",
-                    name, h.page_positions, h.page_bytes, h.recurrent_bytes, kPage, layout.page_bytes, layout.recurrent_bytes);
+        return fail(ErrorCode::kUnsupported,
+                    "{}: pages of {} positions and {} bytes with {} bytes of state, expected {}, {} and {}", name,
+                    h.page_positions, h.page_bytes, h.recurrent_bytes, kPage, layout.page_bytes,
+                    layout.recurrent_bytes);
     if (((h.flags & kIsExtended) != 0) != engine.is_extended())
-        return fail(ErrorCode::kBadArgument, "{}: saved in a context {} the {} positions of the model's training, this one is not", name,
+        return fail(ErrorCode::kBadArgument,
+                    "{}: saved in a context {} the {} positions of the model's training, this one is not", name,
                     engine.is_extended() ? "within" : "beyond", engine.model().config().rope.original_context);
     if (h.vocab_size != uint64_t(engine.vocab_size()))
-        return fail(ErrorCode::kBadFile, "{}: a vocabulary of {} tokens, expected {}", name, h.vocab_size, engine.vocab_size());
+        return fail(ErrorCode::kBadFile, "{}: a vocabulary of {} tokens, expected {}", name, h.vocab_size,
+                    engine.vocab_size());
     if (h.n_tokens > uint64_t(engine.context()))
         return fail(ErrorCode::kLimit, "{}: {} tokens, the context holds {}", name, h.n_tokens, engine.context());
     if (h.n_evaluated > h.n_tokens)
@@ -114,9 +123,9 @@ struct SessionAccess {
         append(out, engine.id());
         append(out, uint32_t(layout.kv_kind));
         append(out, uint32_t(kPage));
-        for (uint64_t value : {uint64_t(layout.page_bytes), uint64_t(layout.recurrent_bytes), uint64_t(engine.vocab_size()),
-                               uint64_t(session.tokens_.size()), uint64_t(session.n_evaluated_), session.n_dropped_,
-                               uint64_t(sampler_bytes.size())})
+        for (uint64_t value : {uint64_t(layout.page_bytes), uint64_t(layout.recurrent_bytes),
+                               uint64_t(engine.vocab_size()), uint64_t(session.tokens_.size()),
+                               uint64_t(session.n_evaluated_), session.n_dropped_, uint64_t(sampler_bytes.size())})
             append(out, value);
         append(out, session.tokens_.data(), session.tokens_.size());
         for (size_t i = 0; i < n_pages; ++i) append(out, session.page_data_[i], size_t(layout.page_bytes));
@@ -144,9 +153,11 @@ struct SessionAccess {
         // The sizes below are bounded by check_header, but for the sampler's, which is compared with what is there.
         const uint64_t n_pages = (h.n_evaluated + uint64_t(kPage) - 1) / uint64_t(kPage);
         const uint64_t n_logits = (h.flags & kHasLogits) != 0 ? h.vocab_size : 0;
-        const uint64_t fixed = h.n_tokens * 4 + n_pages * h.page_bytes + h.recurrent_bytes + n_logits * 4 + kDigestBytes;
+        const uint64_t fixed =
+            h.n_tokens * 4 + n_pages * h.page_bytes + h.recurrent_bytes + n_logits * 4 + kDigestBytes;
         if (reader.remaining() < fixed || reader.remaining() - fixed != h.n_sampler_bytes)
-            return fail(ErrorCode::kBadFile, "{}: {} bytes after the header, expected {}", name, reader.remaining(), fixed);
+            return fail(ErrorCode::kBadFile, "{}: {} bytes after the header, expected {}", name, reader.remaining(),
+                        fixed);
         Sha256 hash;
         hash.update(bytes.first(bytes.size() - kDigestBytes));
         if (auto digest = hash.finish(); !std::ranges::equal(digest, bytes.last(kDigestBytes)))
@@ -161,7 +172,8 @@ struct SessionAccess {
         if (!tokens.empty()) std::memcpy(tokens.data(), token_bytes.data(), token_bytes.size());
         STERNA_CHECK(session.append(tokens));
         STERNA_CHECK(session.make_room(int64_t(h.n_evaluated)));
-        for (uint8_t* page : session.page_data_) std::memcpy(page, reader.read_bytes(h.page_bytes)->data(), size_t(h.page_bytes));
+        for (uint8_t* page : session.page_data_)
+            std::memcpy(page, reader.read_bytes(h.page_bytes)->data(), size_t(h.page_bytes));
         session.n_evaluated_ = int64_t(h.n_evaluated);
         session.n_dropped_ = h.n_dropped;
         auto recurrent = *reader.read_bytes(h.recurrent_bytes);

@@ -113,7 +113,8 @@ TEST(Cache, RandomUseKeepsItsBooks) {
                 }
                 break;
             case 3:
-                if (PageId page = cache.find(random(4), block(int32_t(random(6)))); page != kNoPage) held.push_back(page);
+                if (PageId page = cache.find(random(4), block(int32_t(random(6)))); page != kNoPage)
+                    held.push_back(page);
                 break;
             case 4:
                 if (!held.empty())

@@ -24,7 +24,8 @@ TEST(Generation, EqualsSamplingByHand) {
         auto got = bench.generate(*session, options_for(temperature, 12));
         auto tokens = bench.tokens(50);
         auto sampler = *Sampler::create(options_for(temperature).sampler, bench.model.config().vocab_size);
-        for (int i = 0; i < 12; ++i) tokens.push_back(*sampler.sample(bench.cold_logits(tokens), tokens, tokens.size()));
+        for (int i = 0; i < 12; ++i)
+            tokens.push_back(*sampler.sample(bench.cold_logits(tokens), tokens, tokens.size()));
         EXPECT_EQ(got, std::vector(tokens.begin() + 50, tokens.end()));
         EXPECT_TRUE(std::ranges::equal(session->tokens(), tokens));
     }
@@ -70,14 +71,17 @@ TEST(Generation, SpeculationChangesNothing) {
             DraftModelParams params;
             params.sampler = options.sampler;
             if (kind == 0) options.drafter = make_lookup_drafter({.max_ngram = 3, .min_ngram = 1});
-            if (kind == 1) options.drafter = *make_model_drafter(*draft.engine, bench.model.config().vocab_size, params);
+            if (kind == 1)
+                options.drafter = *make_model_drafter(*draft.engine, bench.model.config().vocab_size, params);
             params.sampler.temperature = 2.0f;  // a guesser that is often wrong
             params.max_tokens = 16;
-            if (kind >= 2) options.drafter = *make_model_drafter(*draft.engine, bench.model.config().vocab_size, params);
+            if (kind >= 2)
+                options.drafter = *make_model_drafter(*draft.engine, bench.model.config().vocab_size, params);
             if (kind == 3) options.max_draft = 1;
             auto session = bench.session_with(bench.tokens(60));
             GenerationStats stats;
-            EXPECT_EQ(bench.generate(*session, std::move(options), &stats), expected) << "kind " << kind << " at " << temperature;
+            EXPECT_EQ(bench.generate(*session, std::move(options), &stats), expected)
+                << "kind " << kind << " at " << temperature;
             EXPECT_TRUE(std::ranges::equal(session->tokens(), plain->tokens()));
             EXPECT_EQ(stats.n_generated, 40);
             EXPECT_LE(stats.n_accepted, stats.n_drafted);
@@ -96,7 +100,8 @@ public:
     Result<std::span<const int32_t>> draft(std::span<const int32_t>, uint64_t, int64_t) override {
         guess_.clear();
         x_ = x_ * 1664525u + 1013904223u;
-        for (uint32_t i = 0; i < (x_ >> 8) % 40; ++i) guess_.push_back(int32_t((x_ >> 4) % uint32_t(vocab_size_ + 2)) - 1);
+        for (uint32_t i = 0; i < (x_ >> 8) % 40; ++i)
+            guess_.push_back(int32_t((x_ >> 4) % uint32_t(vocab_size_ + 2)) - 1);
         return std::span<const int32_t>(guess_);
     }
 
@@ -114,8 +119,9 @@ TEST(Generation, WildGuessesChangeNothing) {
     options.drafter = std::make_unique<WildDrafter>(bench.model.config().vocab_size);
     auto session = bench.session_with(bench.tokens(60));
     EXPECT_EQ(bench.generate(*session, std::move(options)), expected);
-    EXPECT_EQ(make_model_drafter(*bench.engine, 7, {}).error().message,
-              fmt::format("draft model: a vocabulary of {} tokens, expected the model's 7", bench.model.config().vocab_size));
+    EXPECT_EQ(
+        make_model_drafter(*bench.engine, 7, {}).error().message,
+        fmt::format("draft model: a vocabulary of {} tokens, expected the model's 7", bench.model.config().vocab_size));
 }
 
 TEST(Generation, ManyAtOnceAreAsEachAlone) {

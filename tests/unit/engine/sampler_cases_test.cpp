@@ -75,36 +75,55 @@ Recipe read_recipe(const Case& c) {
             words >> word;
             return std::stod(word);
         };
-        if (key == "logits") r.logits = rest_of<float>(words);
+        if (key == "logits")
+            r.logits = rest_of<float>(words);
         else if (key == "random") {
             size_t n = size_t(number());
             uint32_t seed = uint32_t(number());
             r.logits = lcg_logits(n, seed, float(number()));
-        }
-        else if (key == "history") r.history = rest_of<int32_t>(words);
-        else if (key == "allowed") allowed = rest_of<int32_t>(words);
+        } else if (key == "history")
+            r.history = rest_of<int32_t>(words);
+        else if (key == "allowed")
+            allowed = rest_of<int32_t>(words);
         else if (key == "bias") {
             int32_t token = int32_t(number());
             p.logit_bias.emplace_back(token, float(number()));
-        }
-        else if (key == "breaker") p.dry.sequence_breakers.push_back(rest_of<int32_t>(words));
-        else if (key == "seed") words >> p.seed;
-        else if (key == "position") words >> r.position;
-        else if (key == "draws") words >> r.draws;
-        else if (key == "temperature") p.temperature = float(std::max(number(), -1e30));
-        else if (key == "top_k") words >> p.top_k;
-        else if (key == "top_p") p.top_p = float(number());
-        else if (key == "min_p") p.min_p = float(number());
-        else if (key == "typical_p") p.typical_p = float(number());
-        else if (key == "penalty_last_n") words >> p.penalty_last_n;
-        else if (key == "repeat_penalty") p.repeat_penalty = float(number());
-        else if (key == "presence_penalty") p.presence_penalty = float(number());
-        else if (key == "frequency_penalty") p.frequency_penalty = float(number());
-        else if (key == "dry_multiplier") p.dry.multiplier = float(number());
-        else if (key == "dry_base") p.dry.base = float(number());
-        else if (key == "dry_allowed_length") words >> p.dry.allowed_length;
-        else if (key == "dry_last_n") words >> p.dry.last_n;
-        else ADD_FAILURE() << "line " << c.line << ": unknown key " << key;
+        } else if (key == "breaker")
+            p.dry.sequence_breakers.push_back(rest_of<int32_t>(words));
+        else if (key == "seed")
+            words >> p.seed;
+        else if (key == "position")
+            words >> r.position;
+        else if (key == "draws")
+            words >> r.draws;
+        else if (key == "temperature")
+            p.temperature = float(std::max(number(), -1e30));
+        else if (key == "top_k")
+            words >> p.top_k;
+        else if (key == "top_p")
+            p.top_p = float(number());
+        else if (key == "min_p")
+            p.min_p = float(number());
+        else if (key == "typical_p")
+            p.typical_p = float(number());
+        else if (key == "penalty_last_n")
+            words >> p.penalty_last_n;
+        else if (key == "repeat_penalty")
+            p.repeat_penalty = float(number());
+        else if (key == "presence_penalty")
+            p.presence_penalty = float(number());
+        else if (key == "frequency_penalty")
+            p.frequency_penalty = float(number());
+        else if (key == "dry_multiplier")
+            p.dry.multiplier = float(number());
+        else if (key == "dry_base")
+            p.dry.base = float(number());
+        else if (key == "dry_allowed_length")
+            words >> p.dry.allowed_length;
+        else if (key == "dry_last_n")
+            words >> p.dry.last_n;
+        else
+            ADD_FAILURE() << "line " << c.line << ": unknown key " << key;
     }
     if (!allowed.empty()) {
         r.mask.assign((r.logits.size() + 31) / 32, 0);
@@ -147,7 +166,8 @@ void check_case(const Case& c, const kernels::Kernels& kernels) {
             auto expected = rest_of<int32_t>(words);
             EXPECT_EQ(int(expected.size()), r.draws);
             for (size_t k = 0; k < expected.size(); ++k)
-                EXPECT_EQ(sampler->sample(r.logits, r.history, r.position + k, r.mask).value_or(-1), expected[k]) << "draw " << k;
+                EXPECT_EQ(sampler->sample(r.logits, r.history, r.position + k, r.mask).value_or(-1), expected[k])
+                    << "draw " << k;
         } else {
             ADD_FAILURE() << "unknown expectation " << key;
         }

@@ -84,7 +84,8 @@ TEST(Sampler, NothingLeftIsAnError) {
         auto sampler = Sampler::create(p, 3);
         auto token = sampler->sample(empty, {}, 0);
         ASSERT_FALSE(token);
-        EXPECT_EQ(token.error().message, "sampler: no token to choose, all 3 logits are forbidden, -inf or not a number");
+        EXPECT_EQ(token.error().message,
+                  "sampler: no token to choose, all 3 logits are forbidden, -inf or not a number");
         const std::vector<uint32_t> none = {0};
         EXPECT_FALSE(sampler->sample(std::vector<float>{1, 2, 3}, {}, 0, none));
         EXPECT_FALSE(sampler->sample(std::vector<float>{1, 2}, {}, 0));
@@ -126,15 +127,18 @@ TEST(Sampler, NonsenseParametersAreNamed) {
     EXPECT_EQ(message([](auto& p) { p.repeat_penalty = 0.0f; }), "repeat_penalty: 0, expected more than 0");
     EXPECT_EQ(message([](auto& p) { p.presence_penalty = kInfinity; }).substr(0, 16), "presence_penalty");
     EXPECT_EQ(message([](auto& p) { p.dry.allowed_length = -1; }), "dry_allowed_length: -1, expected 0 or more");
-    EXPECT_EQ(message([](auto& p) { p.logit_bias = {{100, 1.0f}}; }), "logit_bias: token 100, the vocabulary has ids 0 to 99");
+    EXPECT_EQ(message([](auto& p) { p.logit_bias = {{100, 1.0f}}; }),
+              "logit_bias: token 100, the vocabulary has ids 0 to 99");
     EXPECT_EQ(message([](auto& p) { p.logit_bias = {{1, kNan}}; }), "logit_bias: the bias of token 1 is not a number");
-    EXPECT_EQ(message([](auto& p) { p.dry.sequence_breakers.assign(5000, {1}); }), "dry_sequence_breakers: 5000, the limit is 4096");
+    EXPECT_EQ(message([](auto& p) { p.dry.sequence_breakers.assign(5000, {1}); }),
+              "dry_sequence_breakers: 5000, the limit is 4096");
     EXPECT_EQ(message([](auto& p) { p.temperature = kInfinity; }), "accepted");
 }
 
 TEST(Sampler, ParametersSurviveBytes) {
     SamplerParams p;
-    p.seed = 0x123456789abcdef0u, p.top_k = 7, p.dry.sequence_breakers = {{1, 2}, {3}}, p.logit_bias = {{4, -kInfinity}, {5, 0.5f}};
+    p.seed = 0x123456789abcdef0u, p.top_k = 7, p.dry.sequence_breakers = {{1, 2}, {3}},
+    p.logit_bias = {{4, -kInfinity}, {5, 0.5f}};
     auto bytes = encode_sampler_params(p);
     auto back = decode_sampler_params(bytes);
     ASSERT_TRUE(back) << back.error().message;

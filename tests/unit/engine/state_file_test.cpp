@@ -1,7 +1,6 @@
 #include "engine/state_file.h"
 
 #include "engine/sha256.h"
-
 #include "tiny_model.h"
 
 namespace sterna {
@@ -86,7 +85,8 @@ TEST(StateFile, RefusesOthersByName) {
     EngineOptions small = Bench::small_options();
     small.context = 32;
     EXPECT_EQ(message(*Bench(small).engine), "chat.state: 40 tokens, the context holds 32");
-    EXPECT_EQ(message(*Bench(Bench::small_options(), 1, "qwen2").engine).substr(0, 29), "chat.state: saved with model ");
+    EXPECT_EQ(message(*Bench(Bench::small_options(), 1, "qwen2").engine).substr(0, 29),
+              "chat.state: saved with model ");
     EXPECT_NE(model_id(tiny_model("llama")), model_id(tiny_model("qwen2")));
     EXPECT_EQ(model_id(tiny_model("llama")), bench.engine->id());
     bytes[0] = 'X';

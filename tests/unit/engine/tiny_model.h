@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -77,7 +76,9 @@ struct Bench {
         options.n_sequences = 8;
         return options;
     }
-    std::vector<int32_t> tokens(size_t n, uint32_t seed = 1) const { return some_tokens(n, seed, model.config().vocab_size); }
+    std::vector<int32_t> tokens(size_t n, uint32_t seed = 1) const {
+        return some_tokens(n, seed, model.config().vocab_size);
+    }
 
     std::unique_ptr<Session> session_with(std::span<const int32_t> content) {
         auto session = engine->open_session();
