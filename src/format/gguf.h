@@ -122,7 +122,8 @@ public:
         uint64_t max_part_bytes = 0;
     };
 
-    // Set a key; one that is already there keeps its place and gets the new value. "general.alignment" is obeyed.
+    // Set a key; one that is already there keeps its place and gets the new value. "general.alignment" is obeyed;
+    // keys under "split." say how a source was split and are not written.
     Status set_int(std::string_view key, GgufType type, int64_t value);   // any integer type
     Status set_float(std::string_view key, GgufType type, double value);  // f32 or f64
     Status set_u32(std::string_view key, uint32_t value) { return set_int(key, GgufType::kU32, value); }
