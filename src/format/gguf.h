@@ -101,7 +101,8 @@ private:
     struct Impl;
     struct Parsed;  // a part that has been parsed already
     explicit GgufFile(std::unique_ptr<Impl> impl);
-    static Result<std::unique_ptr<GgufFile>> join(std::vector<NamedBytes> parts, Parsed* parsed, const GgufLimits& limits);
+    static Result<std::unique_ptr<GgufFile>> join(std::vector<NamedBytes> parts, Parsed* parsed,
+                                                  const GgufLimits& limits);
     std::unique_ptr<Impl> impl_;
 };
 

@@ -1,13 +1,13 @@
 // Seeded mutations of a GGUF file that know its structure: most of them change numbers, where the damage is.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "base/bytes.h"
 
