@@ -26,7 +26,7 @@ constexpr TensorSpec kOwn[] = {
     {&Weights::rope_factors_short, "rope_factors_short.weight", "", "rope_pairs", kOptional},
     {&LayerWeights::qkv, "blk.{}.attn_qkv.weight", "model.layers.{}.self_attn.qkv_proj.weight", "width, qkv_width"},
     {&LayerWeights::attn_output, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight", "o_width, width"},
-    {&LayerWeights::gate_up, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.gate_up_proj.weight", "width, 2ffn"},
+    {&LayerWeights::gate_up, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.gate_up_proj.weight", "width, twice_ffn"},
     {&LayerWeights::down, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight", "ffn, width"},
 };
 

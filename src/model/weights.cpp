@@ -157,7 +157,7 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "qkv_width") return config.q_width(layer) + config.k_width(layer) + config.v_width(layer);
     if (name == "head_dim_k") return config.dim_k(layer);
     if (name == "ffn") return config.ffn_width[size_t(layer)];
-    if (name == "2ffn") return 2 * config.ffn_width[size_t(layer)];
+    if (name == "twice_ffn") return 2 * config.ffn_width[size_t(layer)];
     return kUnknownDim;
 }
 
