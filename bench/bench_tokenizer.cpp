@@ -1,5 +1,5 @@
-// How fast a vocabulary turns text into tokens: bench_tokenizer FILE.gguf [TEXT]. Prints the median of five runs in MB/s for the
-// text and for the texts that are hard on tokenizers, 1 MB each.
+// How fast a vocabulary turns text into tokens: bench_tokenizer FILE.gguf [TEXT]. Prints the median of five runs in
+// MB/s for the text and for the texts that are hard on tokenizers, 1 MB each.
 #include <algorithm>
 #include <cstdio>
 #include <ctime>
@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
             n_tokens = ids->size();
         }
         std::sort(times.begin(), times.end());
-        printf("%-26s %7.1f MB/s %9zu tokens (%.3f s)\n", name, double(text.size()) / 1e6 / times[2], n_tokens, times[2]);
+        printf("%-26s %7.1f MB/s %9zu tokens (%.3f s)\n", name, double(text.size()) / 1e6 / times[2], n_tokens,
+               times[2]);
     }
 }

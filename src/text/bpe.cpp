@@ -65,7 +65,8 @@ public:
     Status prepare(const Metadata& metadata, const TokenizerLimits& limits, std::string_view unknown_pre) {
         constexpr std::string_view kMerges = "tokenizer.ggml.merges";
         if (!unknown_pre.empty())
-            warn(fmt::format("tokenizer.ggml.pre is '{}', which is not known; words are cut by the default rules", unknown_pre));
+            warn(fmt::format("tokenizer.ggml.pre is '{}', which is not known; words are cut by the default rules",
+                             unknown_pre));
         auto merges = metadata.get_strings(kMerges);
         if (!merges) {
             return fail(ErrorCode::kBadFile, "{}: {}, expected a list of texts", kMerges,
@@ -105,8 +106,9 @@ public:
             base_ids_[b] = rules_.raw_utf8 ? byte_ids_[b] : vocab_.find(name).value_or(-1);
             n_missing += base_ids_[b] < 0;
         }
-        if (n_missing > 0) warn(fmt::format("{} of 256 byte tokens are not there; such bytes are {}", n_missing,
-                                            special_.unknown ? "the unknown token" : "left out"));
+        if (n_missing > 0)
+            warn(fmt::format("{} of 256 byte tokens are not there; such bytes are {}", n_missing,
+                             special_.unknown ? "the unknown token" : "left out"));
         return {};
     }
 
@@ -118,7 +120,8 @@ protected:
         for (size_t at = 0; at < text.size();) {
             Utf8Char c = decode_utf8(text, at);
             // A token that is not spelled in the byte alphabet stands for itself.
-            if (c.code_point >= kAlphabet.to_byte.size() || kAlphabet.to_byte[c.code_point] < 0) return std::string(text);
+            if (c.code_point >= kAlphabet.to_byte.size() || kAlphabet.to_byte[c.code_point] < 0)
+                return std::string(text);
             out += char(kAlphabet.to_byte[c.code_point]);
             at += c.length;
         }
@@ -207,7 +210,7 @@ TokenizerResult make_bpe_tokenizer(const Metadata& metadata, Vocabulary vocabula
     auto tokenizer = std::make_unique<BpeTokenizer>(rules ? *rules : Pretokenizer::fallback());
     TokenizerDefaults defaults{.add_bos = rules && rules->add_bos};
     if (!gemma) defaults.bos = defaults.eos = 11;
-    if (pre == "glm4" || pre == "chatglm-bpe") defaults.bos = -1;
+    if (pre == "glm4" || pre == "glm5" || pre == "chatglm-bpe") defaults.bos = -1;
     tokenizer->init(metadata, std::move(vocabulary), defaults, limits);
     STERNA_CHECK(tokenizer->prepare(metadata, limits, rules ? "" : pre));
     return tokenizer;

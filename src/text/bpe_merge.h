@@ -1,6 +1,6 @@
-// The greedy pair merging that byte-level and SentencePiece BPE share: again and again the pair of lowest rank, of equal ones
-// the leftmost. A heap over a linked list: n log n for n symbols; short words, by far the most, by plain search.
-// Thread-compatible.
+// The greedy pair merging that byte-level and SentencePiece BPE share: again and again the pair of lowest rank, of
+// equal ones the leftmost. A heap over a linked list: n log n for n symbols; short words, by far the most, by plain
+// search. Thread-compatible.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ struct MergeSymbol {
     uint32_t begin;  // in the word
     TokenId token;   // -1: the vocabulary does not have it
     uint32_t next = 0, previous = 0;
-    Merge merge;     // with the next one
+    Merge merge;  // with the next one
 };
 
 class Merger {
@@ -118,7 +118,8 @@ private:
     std::vector<uint64_t> heap_;
 };
 
-// Words that one call has already encoded: direct mapped, remembers where the word stood in the text and its ids in the output.
+// Words that one call has already encoded: direct mapped, remembers where the word stood in the text and its ids in the
+// output.
 class WordCache {
 public:
     explicit WordCache(size_t text_bytes) : slots_(text_bytes < 2048 ? 0 : kSlots) {}

@@ -26,18 +26,18 @@ constexpr Range kDeepseekLetters[] = {
     {0xFF21, 0xFF3A},   {0xFF41, 0xFF5A},   {0x10400, 0x1044F}, {0x104B0, 0x104D3}, {0x104D8, 0x104FB},
     {0x10C80, 0x10CB2}, {0x10CC0, 0x10CF2}, {0x118A0, 0x118DF}, {0x1E900, 0x1E943},
 };
-constexpr Range kDeepseekMarks[] = {
-    {0x21, 0x2F}, {0x3A, 0x7E}, {0x2018, 0x201F}, {0x3000, 0x3002}, {0xFF01, 0xFF0F}, {0xFF1A, 0xFF5E}};
+constexpr Range kDeepseekMarks[] = {{0x21, 0x2F},     {0x3A, 0x7E},     {0x2018, 0x201F},
+                                    {0x3000, 0x3002}, {0xFF01, 0xFF0F}, {0xFF1A, 0xFF5E}};
 constexpr Range kDeepseekCjk[] = {{0x800, 0x9FA5}, {0xAC00, 0xD7FF}};
 constexpr Range kDeepseek3Cjk[] = {{0x3040, 0x30FF}, {0x4E00, 0x9FA5}};
-constexpr Range kAfmoeAsian[] = {
-    {0xE40, 0xE7F},   {0xE80, 0xEFF},   {0x1000, 0x109F}, {0x1100, 0x11FF}, {0x1780, 0x17FF},
-    {0x2F00, 0x2FDF}, {0x3040, 0x30FF}, {0x3400, 0x4DBF}, {0x4E00, 0x9FFF}, {0xA9E0, 0xA9FF},
-    {0xAA60, 0xAA7F}, {0xAC00, 0xD7AF}, {0xF900, 0xFAFF}, {0xFF65, 0xFF9F}};
+constexpr Range kAfmoeAsian[] = {{0xE40, 0xE7F},   {0xE80, 0xEFF},   {0x1000, 0x109F}, {0x1100, 0x11FF},
+                                 {0x1780, 0x17FF}, {0x2F00, 0x2FDF}, {0x3040, 0x30FF}, {0x3400, 0x4DBF},
+                                 {0x4E00, 0x9FFF}, {0xA9E0, 0xA9FF}, {0xAA60, 0xAA7F}, {0xAC00, 0xD7AF},
+                                 {0xF900, 0xFAFF}, {0xFF65, 0xFF9F}};
 constexpr Range kYoutuHangul[] = {{0x3131, 0x318E}, {0xAC00, 0xD7A3}};
-constexpr Range kYoutuMarks[] = {{0x2014, 0x2014}, {0x2018, 0x2019}, {0x201C, 0x201D}, {0x2026, 0x2026},
-                                 {0x3001, 0x303F}, {0xFE30, 0xFE4F}, {0xFF01, 0xFF01}, {0xFF0C, 0xFF0C},
-                                 {0xFF1A, 0xFF1B}};
+constexpr Range kYoutuMarks[] = {{0x2014, 0x2014}, {0x2018, 0x2019}, {0x201C, 0x201D},
+                                 {0x2026, 0x2026}, {0x3001, 0x303F}, {0xFE30, 0xFE4F},
+                                 {0xFF01, 0xFF01}, {0xFF0C, 0xFF0C}, {0xFF1A, 0xFF1B}};
 constexpr Range kYoutuBopomofo[] = {{0x3105, 0x312F}};
 
 constexpr auto kIsNumber = [](const Char& c) { return c.is(kNumber); };
@@ -51,8 +51,8 @@ constexpr auto kIsDeepseekCjk = [](const Char& c) { return contains(kDeepseekCjk
 constexpr auto kIsDeepseek3Cjk = [](const Char& c) { return contains(kDeepseek3Cjk, c.cp); };
 constexpr auto kIsAfmoeAsian = [](const Char& c) { return contains(kAfmoeAsian, c.cp); };
 constexpr auto kIsFalconMark = [](const Char& c) {
-    return c.is(kPunctuation) || c.cp == '$' || c.cp == '+' || (c.cp >= '<' && c.cp <= '>') || c.cp == '^' || c.cp == '~' ||
-           c.cp == '|' || c.cp == '`';
+    return c.is(kPunctuation) || c.cp == '$' || c.cp == '+' || (c.cp >= '<' && c.cp <= '>') || c.cp == '^' ||
+           c.cp == '~' || c.cp == '|' || c.cp == '`';
 };
 constexpr auto kIsDefaultMark = [](const Char& c) { return c.cp != '`' && kIsFalconMark(c); };
 constexpr auto kIsPunctuationOrAscii = [](const Char& c) { return c.is(kPunctuation) || is_ascii_punctuation(c.cp); };
@@ -88,7 +88,7 @@ struct BloomScanner {
     size_t match(size_t p) {
         size_t q = p + (text.byte(p) == ' ');
         size_t end = text.run_if(q, [](const Char& c) {
-            constexpr uint32_t kStops[] = {'(',    '|',    '.',    ',',   '!',   '?',   ')',
+            constexpr uint32_t kStops[] = {'(',    '|',    '.',    ',',    '!',   '?',   ')',
                                            0x2026, 0x3002, 0xFF0C, 0x3001, 0x964, 0x6D4, 0x60C};
             return !c.is(kWhiteSpace) && std::find(std::begin(kStops), std::end(kStops), c.cp) == std::end(kStops);
         });
@@ -96,8 +96,8 @@ struct BloomScanner {
     }
 };
 
-// Numbers cut into threes from the right. kBoundary: \d{1,3}(?=(?:\d{3})*\b), where a number that runs on into a word stays
-// whole; else every run of \p{N}, as the first groups of one or two and then threes.
+// Numbers cut into threes from the right. kBoundary: \d{1,3}(?=(?:\d{3})*\b), where a number that runs on into a word
+// stays whole; else every run of \p{N}, as the first groups of one or two and then threes.
 template <bool kBoundary>
 struct ThreesFromRight {
     Reader text;
@@ -120,7 +120,8 @@ struct ThreesFromRight {
     }
 };
 
-// (?=(\d{3})+(?!\d)) of SuperBPE: cuts before each group of three decimal digits counted from the right, and nowhere else.
+// (?=(\d{3})+(?!\d)) of SuperBPE: cuts before each group of three decimal digits counted from the right, and nowhere
+// else.
 void split_superbpe_threes(std::string_view text, SplitSink sink) {
     Reader reader(text);
     size_t start = 0;
@@ -153,8 +154,9 @@ struct LineScanner {
 struct YoutuScanner {
     Reader text;
     size_t match(size_t p) {
-        for (std::span<const Range> ranges : {std::span<const Range>(kYoutuHangul), std::span<const Range>(kYoutuMarks),
-                                              std::span<const Range>(kYoutuBopomofo), std::span<const Range>(kDeepseek3Cjk)}) {
+        for (std::span<const Range> ranges :
+             {std::span<const Range>(kYoutuHangul), std::span<const Range>(kYoutuMarks),
+              std::span<const Range>(kYoutuBopomofo), std::span<const Range>(kDeepseek3Cjk)}) {
             size_t end = text.run_if(p, [ranges](const Char& c) { return contains(ranges, c.cp); });
             if (end > p) return end - p;
         }
@@ -201,14 +203,14 @@ constexpr SplitStage kUpToThree = split_isolated<UpToThreeDigits>;
 constexpr SplitStage kLines = split_isolated<LineScanner>;
 constexpr SplitStage kLlama3 = split_isolated<WordScanner<WordRules{.digits = 3}>>;
 constexpr SplitStage kQwen2 = split_isolated<WordScanner<WordRules{}>>;
-constexpr SplitStage kQwen35 = split_isolated<WordScanner<WordRules{
-    .word = kLetter | kMark, .not_symbol = kLetter | kMark | kNumber}>>;
+constexpr SplitStage kQwen35 =
+    split_isolated<WordScanner<WordRules{.word = kLetter | kMark, .not_symbol = kLetter | kMark | kNumber}>>;
 constexpr SplitStage kJais2 = split_isolated<WordScanner<WordRules{.digits = 3, .cascade = true}>>;
 constexpr SplitStage kSeedCoder = split_isolated<WordScanner<WordRules{.tail = Tail::kNone}>>;
 constexpr SplitStage kUfakzeka = split_isolated<WordScanner<WordRules{.contractions = false}>>;
 constexpr SplitStage kAnyDigits = split_isolated<WordScanner<WordRules{.digits = 0}>>;
-constexpr SplitStage kExaoneMoe = split_isolated<WordScanner<WordRules{
-    .tail = Tail::kOneNewlineOrSlash, .spaced_words = true}>>;
+constexpr SplitStage kExaoneMoe =
+    split_isolated<WordScanner<WordRules{.tail = Tail::kOneNewlineOrSlash, .spaced_words = true}>>;
 constexpr SplitStage kGpt4o = split_isolated<CasedScanner<CasedRules{}>>;
 constexpr SplitStage kTekken = split_isolated<CasedScanner<CasedRules{.contractions = false, .digits = 1}>>;
 constexpr SplitStage kKimi = split_isolated<CasedScanner<CasedRules{.tail = Tail::kNewlines, .han = true}>>;
@@ -263,7 +265,8 @@ constexpr Pretokenizer kRules[] = {
     rule("jina-v5-nano", kLlama3Flags, kLlama3),
     rule("dbrx", {}, kLlama3),
     rule("smaug-bpe", {}, kLlama3),
-    rule("glm4", {}, kLlama3),
+    rule("glm4", {.ignore_merges = true}, kLlama3),
+    rule("glm5", {.ignore_merges = true}, kLlama3),
     rule("chatglm-bpe", {}, kLlama3),
     rule("jais-2", {}, kJais2),
     rule("minicpm5", {.ignore_merges = true}, kUpToThree, kAnyDigits),
@@ -347,8 +350,12 @@ const Pretokenizer* Pretokenizer::find(std::string_view name) {
     return nullptr;
 }
 
-const Pretokenizer& Pretokenizer::fallback() { return pretokenizer::kRules[0]; }
+const Pretokenizer& Pretokenizer::fallback() {
+    return pretokenizer::kRules[0];
+}
 
-void Pretokenizer::split(std::string_view text, SplitSink sink) const { pretokenizer::run_stages(stages, text, 0, sink); }
+void Pretokenizer::split(std::string_view text, SplitSink sink) const {
+    pretokenizer::run_stages(stages, text, 0, sink);
+}
 
 }  // namespace sterna

@@ -29,7 +29,9 @@ inline bool contains(std::span<const Range> ranges, uint32_t cp) {
     return at != ranges.end() && at->first <= cp;
 }
 
-inline bool is_ascii_letter(uint32_t cp) { return (cp | 32) - 'a' < 26; }
+inline bool is_ascii_letter(uint32_t cp) {
+    return (cp | 32) - 'a' < 26;
+}
 // !-/ :-@ [-` {-~
 inline bool is_ascii_punctuation(uint32_t cp) {
     return cp - '!' < 15 || cp - ':' < 7 || cp - '[' < 6 || cp - '{' < 4;
@@ -46,7 +48,9 @@ public:
     }
     size_t size() const { return text_.size(); }
     char byte(size_t p) const { return p < text_.size() ? text_[p] : '\0'; }
-    bool starts_with(size_t p, std::string_view what) const { return text_.substr(std::min(p, size())).starts_with(what); }
+    bool starts_with(size_t p, std::string_view what) const {
+        return text_.substr(std::min(p, size())).starts_with(what);
+    }
 
     template <typename Predicate>
     size_t run_if(size_t p, Predicate wanted) const {
@@ -151,10 +155,17 @@ inline size_t match_symbols(const Reader& text, size_t p, CharSet others, Tail t
     auto newline = [](const Char& c) { return c.is_newline(); };
     auto newline_or_slash = [](const Char& c) { return c.is_newline() || c.cp == '/'; };
     switch (tail) {
-        case Tail::kNone: break;
-        case Tail::kNewlines: end = text.run_if(end, newline); break;
-        case Tail::kNewlinesAndSlashes: end = text.run_if(end, newline_or_slash); break;
-        case Tail::kOneNewlineOrSlash: end += newline_or_slash(text.at(end)); break;
+        case Tail::kNone:
+            break;
+        case Tail::kNewlines:
+            end = text.run_if(end, newline);
+            break;
+        case Tail::kNewlinesAndSlashes:
+            end = text.run_if(end, newline_or_slash);
+            break;
+        case Tail::kOneNewlineOrSlash:
+            end += newline_or_slash(text.at(end));
+            break;
     }
     return end - p;
 }
@@ -165,8 +176,8 @@ struct WordRules {
     CharSet not_symbol = kLetter | kNumber;
     int digits = 1;  // longest run; 0: any
     Tail tail = Tail::kNewlines;
-    bool spaced_words = false;   // words joined by single blanks are one
-    bool cascade = false;        // blanks in powers of two
+    bool spaced_words = false;  // words joined by single blanks are one
+    bool cascade = false;       // blanks in powers of two
 };
 
 // (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
@@ -272,8 +283,8 @@ private:
         return 0;
     }
 
-    // HIGH*LOW+: the end, 0 for none. Where nothing low follows the high run, the run gives back down to the last character
-    // that is both.
+    // HIGH*LOW+: the end, 0 for none. Where nothing low follows the high run, the run gives back down to the last
+    // character that is both.
     size_t high_low(size_t p) const {
         size_t both_end = 0, q = p;
         for (Char c = text.at(q); in(c, kHigh); c = text.at(q)) {
@@ -285,8 +296,8 @@ private:
     }
 };
 
-// [!-/:-@[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+  (DeepSeek 3)
-// kLoneNewlines: ...| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+
+// [!-/:-@[-`{-~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
+// (DeepSeek 3) kLoneNewlines: ...| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+
 template <bool kLoneNewlines>
 struct DeepseekScanner {
     Reader text;

@@ -1,5 +1,5 @@
-// SentencePiece BPE: characters merge into tokens, the best score first. Source: SentencePiece's bpe_model, and llama.cpp's
-// treatment of blanks beside special tokens.
+// SentencePiece BPE: characters merge into tokens, the best score first. Source: SentencePiece's bpe_model, and
+// llama.cpp's treatment of blanks beside special tokens.
 #include <algorithm>
 #include <unordered_map>
 
@@ -15,7 +15,8 @@ class SpmTokenizer : public TokenizerBase {
 public:
     Status prepare(const Metadata& metadata) {
         if (!vocab_.has_scores())
-            return fail(ErrorCode::kBadFile, "tokenizer.ggml.scores: absent, expected one for each of {} tokens", vocab_.size());
+            return fail(ErrorCode::kBadFile, "tokenizer.ggml.scores: absent, expected one for each of {} tokens",
+                        vocab_.size());
         remove_extra_whitespaces_ = metadata.get_bool("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
         // The higher the score the lower the rank; equal scores share one.
         std::vector<float> scores(vocab_.size());

@@ -9,8 +9,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const Metadata& meta
     auto model = metadata.get_string("tokenizer.ggml.model");
     if (!model) return fail(ErrorCode::kBadFile, "tokenizer.ggml.model: absent, expected a tokenizer's kind");
     if (*model == "none" || *model == "no_vocab") {
-        return fail(ErrorCode::kUnsupported, "tokenizer.ggml.model: '{}', this file has no vocabulary to turn text into tokens",
-                    *model);
+        return fail(ErrorCode::kUnsupported,
+                    "tokenizer.ggml.model: '{}', this file has no vocabulary to turn text into tokens", *model);
     }
     using Maker = TokenizerResult (*)(const Metadata&, Vocabulary, const TokenizerLimits&);
     Maker make = *model == "llama"                        ? make_spm_tokenizer
@@ -20,7 +20,8 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const Metadata& meta
                  : *model == "rwkv"                       ? make_rwkv_tokenizer
                                                           : nullptr;
     if (!make)
-        return fail(ErrorCode::kUnsupported, "tokenizer.ggml.model: '{}', expected llama, gpt2, gemma4, t5, bert or rwkv", *model);
+        return fail(ErrorCode::kUnsupported,
+                    "tokenizer.ggml.model: '{}', expected llama, gpt2, gemma4, t5, bert or rwkv", *model);
     STERNA_TRY(vocabulary, Vocabulary::read(metadata, limits));
     return make(metadata, std::move(vocabulary), limits);
 }

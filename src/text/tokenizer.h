@@ -26,8 +26,9 @@ struct TokenizerLimits {
 };
 
 struct EncodeOptions {
-    bool add_special = true;     // bos/eos (or [CLS]/[SEP]) as the model wants them
-    bool parse_special = false;  // "<|im_end|>" in the text becomes the control token; user-defined tokens are always found
+    bool add_special = true;  // bos/eos (or [CLS]/[SEP]) as the model wants them
+    bool parse_special =
+        false;  // "<|im_end|>" in the text becomes the control token; user-defined tokens are always found
 };
 
 class Tokenizer {
@@ -37,15 +38,16 @@ public:
                                                             const TokenizerLimits& limits = {});
     virtual ~Tokenizer() = default;
 
-    // A byte that is no UTF-8 is encoded as itself where the vocabulary can (byte-level BPE, byte fallback), else as U+FFFD.
+    // A byte that is no UTF-8 is encoded as itself where the vocabulary can (byte-level BPE, byte fallback), else as
+    // U+FFFD.
     virtual Result<std::vector<TokenId>> encode(std::string_view text, const EncodeOptions& options = {}) const = 0;
 
-    // The bytes a token stands for when written out (a control token: nothing, unless with_special; an unused one: nothing).
-    // Lifetime: the view lives as long as the tokenizer. Requires: id in [0, vocab_size()).
+    // The bytes a token stands for when written out (a control token: nothing, unless with_special; an unused one:
+    // nothing). Lifetime: the view lives as long as the tokenizer. Requires: id in [0, vocab_size()).
     virtual std::string_view token_bytes(TokenId id, bool with_special = false) const = 0;
 
-    // The text of a token sequence; strips the leading blank that SentencePiece models add. Not necessarily valid UTF-8.
-    // Ids out of range stand for nothing.
+    // The text of a token sequence; strips the leading blank that SentencePiece models add. Not necessarily valid
+    // UTF-8. Ids out of range stand for nothing.
     virtual std::string decode(std::span<const TokenId> ids, bool with_special = false) const = 0;
 
     virtual size_t vocab_size() const = 0;
@@ -57,7 +59,8 @@ public:
         std::optional<TokenId> bos, eos, eot, eom, unknown, padding, separator, mask;
     };
     virtual const SpecialIds& special() const = 0;
-    // Tokens after which an answer is over: eos, eot, eom and the well-known spellings of them ("<|im_end|>", "<|eot_id|>",
+    // Tokens after which an answer is over: eos, eot, eom and the well-known spellings of them ("<|im_end|>",
+    // "<|eot_id|>",
     // ...).
     virtual bool is_end_of_generation(TokenId id) const = 0;
     virtual bool adds_bos() const = 0;
@@ -73,7 +76,8 @@ public:
 // Thread-compatible.
 class StreamingDetokenizer {
 public:
-    // Lifetime: the tokenizer outlives this. `continues`: the stream goes on after a prompt, so a leading blank is kept.
+    // Lifetime: the tokenizer outlives this. `continues`: the stream goes on after a prompt, so a leading blank is
+    // kept.
     explicit StreamingDetokenizer(const Tokenizer& tokenizer, bool continues = true, bool with_special = false);
 
     // Returns: the text that is complete with this token; may be empty.

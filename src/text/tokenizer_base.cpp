@@ -7,10 +7,11 @@ namespace sterna {
 namespace {
 
 constexpr std::string_view kEndOfTurn[] = {
-    "<|eot_id|>", "<|im_end|>",    "<|end|>", "<end_of_turn>",
-    "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>", "[EOT]", "<｜end▁of▁sentence｜>", "<end_of_utterance>"};
-constexpr std::string_view kMoreEnds[] = {"<|return|>", "<|call|>", "<|flush|>", "<|calls|>", "</s>",  "<|eom_id|>",
-                                          "[EOS]",      "<eos>",    "<turn|>",   "<|tool_response>", "[e~["};
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",         "<|endoftext|>",     "<|end_of_text|>",
+    "<EOT>",      "_<EOT>",     "[EOT]",   "<｜end▁of▁sentence｜>", "<end_of_utterance>"};
+constexpr std::string_view kMoreEnds[] = {"<|return|>", "<|call|>",         "<|flush|>", "<|calls|>",
+                                          "</s>",       "<|eom_id|>",       "[EOS]",     "<eos>",
+                                          "<turn|>",    "<|tool_response>", "[e~["};
 // The marks between files of a code model: what follows them is another text.
 constexpr std::string_view kPadSpellings[] = {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"};
 constexpr std::string_view kRepoSpellings[] = {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"};
@@ -18,8 +19,12 @@ constexpr std::string_view kFileSpellings[] = {"<|file_sep|>"};
 // Shown and found in plain text though the file says "control": the channels of gpt-oss.
 constexpr std::string_view kAlwaysShown[] = {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"};
 
-bool is_special(TokenType type) { return type == TokenType::kControl || type == TokenType::kUnknown; }
-bool is_c_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool is_special(TokenType type) {
+    return type == TokenType::kControl || type == TokenType::kUnknown;
+}
+bool is_c_space(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 void sort_unique(std::vector<TokenId>& ids) {
     std::sort(ids.begin(), ids.end());
@@ -45,7 +50,8 @@ void TokenizerBase::init(const Metadata& metadata, Vocabulary vocabulary, const 
     std::vector<std::pair<std::string_view, int32_t>> user, all;
     for (TokenId id = 0; size_t(id) < vocab_.size(); ++id) {
         if (vocab_.type(id) == TokenType::kUserDefined) user.emplace_back(vocab_.text(id), id);
-        if (vocab_.type(id) == TokenType::kUserDefined || is_special(vocab_.type(id))) all.emplace_back(vocab_.text(id), id);
+        if (vocab_.type(id) == TokenType::kUserDefined || is_special(vocab_.type(id)))
+            all.emplace_back(vocab_.text(id), id);
     }
     user_defined_ = Trie(std::move(user));
     all_special_ = Trie(std::move(all));
@@ -156,17 +162,22 @@ void TokenizerBase::build_bytes() {
     byte_offsets_.push_back(0);
     for (TokenId id = 0; size_t(id) < vocab_.size(); ++id) {
         switch (vocab_.type(id)) {
-            case TokenType::kUnused: break;
+            case TokenType::kUnused:
+                break;
             case TokenType::kUnknown:
             case TokenType::kControl:
-            case TokenType::kUserDefined: bytes_ += vocab_.text(id); break;
+            case TokenType::kUserDefined:
+                bytes_ += vocab_.text(id);
+                break;
             case TokenType::kByte:
                 if (auto byte = byte_token_value(vocab_.text(id))) {
                     bytes_ += char(*byte);
                     break;
                 }
                 [[fallthrough]];
-            case TokenType::kNormal: bytes_ += bytes_of(id); break;
+            case TokenType::kNormal:
+                bytes_ += bytes_of(id);
+                break;
         }
         byte_offsets_.push_back(uint32_t(bytes_.size()));
     }

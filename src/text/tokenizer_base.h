@@ -1,5 +1,5 @@
-// What all kinds of tokenizer share: special tokens in the text, bos and eos, the bytes of tokens, decoding. A kind implements
-// encode_text() for the text between special tokens, and one maker function at the end of this header.
+// What all kinds of tokenizer share: special tokens in the text, bos and eos, the bytes of tokens, decoding. A kind
+// implements encode_text() for the text between special tokens, and one maker function at the end of this header.
 #pragma once
 
 #include <memory>
@@ -69,8 +69,8 @@ private:
 
     TokenizerLimits limits_;
     Trie user_defined_, all_special_;
-    std::vector<TokenId> end_of_generation_;            // sorted
-    std::vector<TokenId> strips_left_, strips_right_;   // sorted: tokens that swallow blanks beside them
+    std::vector<TokenId> end_of_generation_;           // sorted
+    std::vector<TokenId> strips_left_, strips_right_;  // sorted: tokens that swallow blanks beside them
     std::string bytes_;
     std::vector<uint32_t> byte_offsets_;
     std::string warning_;
@@ -80,7 +80,8 @@ using TokenizerResult = Result<std::unique_ptr<Tokenizer>>;
 TokenizerResult make_bpe_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits);
 TokenizerResult make_spm_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits);
 TokenizerResult make_unigram_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits);
-TokenizerResult make_wordpiece_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits);
+TokenizerResult make_wordpiece_tokenizer(const Metadata& metadata, Vocabulary vocabulary,
+                                         const TokenizerLimits& limits);
 TokenizerResult make_rwkv_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits);
 
 }  // namespace sterna

@@ -38,7 +38,8 @@ Result<Vocabulary> Vocabulary::read(const Metadata& metadata, const TokenizerLim
         total += n;
         v.longest_ = std::max(v.longest_, n);
     }
-    if (total > UINT32_MAX) return fail(ErrorCode::kLimit, "{}: {} bytes of text, limit {}", kTokens, total, UINT32_MAX);
+    if (total > UINT32_MAX)
+        return fail(ErrorCode::kLimit, "{}: {} bytes of text, limit {}", kTokens, total, UINT32_MAX);
     v.texts_.reserve(size_t(total));
     v.offsets_.reserve(tokens->size() + 1);
     v.offsets_.push_back(0);

@@ -1,4 +1,5 @@
-// The token table of a model: texts, types, scores, the special ids, and an index from text to id. Immutable after load.
+// The token table of a model: texts, types, scores, the special ids, and an index from text to id. Immutable after
+// load.
 #pragma once
 
 #include <cstdint>

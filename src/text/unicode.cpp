@@ -63,8 +63,8 @@ uint32_t compose(uint32_t a, uint32_t b) {
 uint32_t to_lower(uint32_t cp) {
     if (cp < 0x80) return cp >= 'A' && cp <= 'Z' ? cp + 32 : cp;
     const LowerRange* end = kLowerRanges + kLowerCount;
-    const LowerRange* at = std::lower_bound(kLowerRanges, end, cp,
-                                            [](const LowerRange& r, uint32_t c) { return r.last < c; });
+    const LowerRange* at =
+        std::lower_bound(kLowerRanges, end, cp, [](const LowerRange& r, uint32_t c) { return r.last < c; });
     if (at == end || cp < at->first || (cp - at->first) % at->step != 0) return cp;
     return uint32_t(int32_t(cp) + at->difference);
 }

@@ -1,5 +1,5 @@
-// What tokenizers ask about characters: category, white space, lower case, normal forms. The same bytes come out on every
-// platform, because the tables are our own. Pure functions.
+// What tokenizers ask about characters: category, white space, lower case, normal forms. The same bytes come out on
+// every platform, because the tables are our own. Pure functions.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,9 @@ namespace sterna {
 // A character's classes as a set of bits: one for its general category, one for white space, one for Han.
 using CharSet = uint32_t;
 
-constexpr CharSet category_bit(int number) { return CharSet(1) << number; }
+constexpr CharSet category_bit(int number) {
+    return CharSet(1) << number;
+}
 
 // The order is that of tools/make_unicode_tables.py.
 constexpr CharSet kUnassigned = category_bit(0);  // also every byte that is no UTF-8

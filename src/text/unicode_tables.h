@@ -6,8 +6,8 @@
 
 namespace sterna::unicode_tables {
 
-// Two-stage class table: kBlocks[kBlockIndex[cp >> 7] * 128 + (cp & 127)], low five bits the category's number (unicode.h),
-// 32 white space, 64 Script=Han.
+// Two-stage class table: kBlocks[kBlockIndex[cp >> 7] * 128 + (cp & 127)], low five bits the category's number
+// (unicode.h), 32 white space, 64 Script=Han.
 extern const uint16_t kBlockIndex[];
 extern const uint8_t kBlocks[];
 

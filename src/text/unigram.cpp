@@ -1,5 +1,5 @@
-// SentencePiece unigram (T5, XLM-RoBERTa): the text is normalized, then cut so that the sum of the tokens' scores is largest.
-// Source: SentencePiece's normalizer and unigram_model; the character map is a Darts-clone double array.
+// SentencePiece unigram (T5, XLM-RoBERTa): the text is normalized, then cut so that the sum of the tokens' scores is
+// largest. Source: SentencePiece's normalizer and unigram_model; the character map is a Darts-clone double array.
 #include <algorithm>
 #include <limits>
 
@@ -15,8 +15,8 @@ namespace {
 //
 //   u32 bytes of the array | array of u32 units | replacement texts, each ended by a zero byte
 //
-// A unit: bits 0-7 label, 8 "a value hangs here", 9 offset is in units of 256, 10-30 offset, 31 set in value units. The child
-// of node n for byte b is at n ^ offset(n) ^ b if its label is b; the value of n is at n ^ offset(n).
+// A unit: bits 0-7 label, 8 "a value hangs here", 9 offset is in units of 256, 10-30 offset, 31 set in value units. The
+// child of node n for byte b is at n ^ offset(n) ^ b if its label is b; the value of n is at n ^ offset(n).
 class CharacterMap {
 public:
     static Result<CharacterMap> read(const std::vector<int64_t>& bytes) {
@@ -28,7 +28,8 @@ public:
         ByteReader reader(raw);
         auto array_bytes = reader.read<uint32_t>();
         if (!array_bytes || *array_bytes % 4 != 0 || *array_bytes > reader.remaining())
-            return fail(ErrorCode::kBadFile, "{}: array of {} bytes in {} bytes", kKey, array_bytes.value_or(0), raw.size());
+            return fail(ErrorCode::kBadFile, "{}: array of {} bytes in {} bytes", kKey, array_bytes.value_or(0),
+                        raw.size());
         map.units_.resize(*array_bytes / 4);
         for (uint32_t& unit : map.units_) unit = *reader.read<uint32_t>();
         map.texts_ = std::string(*reader.read_text(reader.remaining()));
@@ -69,7 +70,8 @@ class UnigramTokenizer : public TokenizerBase {
 public:
     Status prepare(const Metadata& metadata) {
         if (!vocab_.has_scores())
-            return fail(ErrorCode::kBadFile, "tokenizer.ggml.scores: absent, expected one for each of {} tokens", vocab_.size());
+            return fail(ErrorCode::kBadFile, "tokenizer.ggml.scores: absent, expected one for each of {} tokens",
+                        vocab_.size());
         remove_extra_whitespaces_ = metadata.get_bool("tokenizer.ggml.remove_extra_whitespaces").value_or(false);
         if (metadata.has("tokenizer.ggml.precompiled_charsmap")) {
             auto bytes = metadata.get_ints("tokenizer.ggml.precompiled_charsmap");

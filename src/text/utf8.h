@@ -16,9 +16,9 @@ struct Utf8Char {
     uint32_t length;      // bytes; 1 for an invalid one, 0 at the end of the text
 };
 
-// How many bytes of a well-formed character start at text[at]: up to `length` (the full length is in *wanted). Zero where no
-// character can start. Overlong forms, surrogates and values above U+10FFFF are refused at their first impossible byte
-// (Unicode 16, table 3-7).
+// How many bytes of a well-formed character start at text[at]: up to `length` (the full length is in *wanted). Zero
+// where no character can start. Overlong forms, surrogates and values above U+10FFFF are refused at their first
+// impossible byte (Unicode 16, table 3-7).
 inline size_t utf8_prefix(std::string_view text, size_t at, size_t* wanted) {
     auto byte = [&](size_t i) { return uint8_t(text[at + i]); };
     size_t left = text.size() - at;

@@ -1,6 +1,6 @@
-// WordPiece (BERT): the text is cleaned, cut at blanks and punctuation, and each word covered greedily by the longest tokens.
-// Source: the BertNormalizer, BertPreTokenizer and WordPiece of Hugging Face's tokenizers. In GGUF files the tokens that start
-// a word begin with U+2581 and the others have lost their "##".
+// WordPiece (BERT): the text is cleaned, cut at blanks and punctuation, and each word covered greedily by the longest
+// tokens. Source: the BertNormalizer, BertPreTokenizer and WordPiece of Hugging Face's tokenizers. In GGUF files the
+// tokens that start a word begin with U+2581 and the others have lost their "##".
 #include "text/tokenizer_base.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -18,7 +18,9 @@ bool is_cjk(uint32_t cp) {
            (cp >= 0xF900 && cp <= 0xFAFF) || (cp >= 0x2F800 && cp <= 0x2FA1F);
 }
 
-bool is_ascii_mark(uint32_t cp) { return cp - '!' < 15 || cp - ':' < 7 || cp - '[' < 6 || cp - '{' < 4; }
+bool is_ascii_mark(uint32_t cp) {
+    return cp - '!' < 15 || cp - ':' < 7 || cp - '[' < 6 || cp - '{' < 4;
+}
 
 class WordPieceTokenizer : public TokenizerBase {
 public:
@@ -107,7 +109,8 @@ private:
 
 }  // namespace
 
-TokenizerResult make_wordpiece_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits) {
+TokenizerResult make_wordpiece_tokenizer(const Metadata& metadata, Vocabulary vocabulary,
+                                         const TokenizerLimits& limits) {
     auto tokenizer = std::make_unique<WordPieceTokenizer>();
     tokenizer->init(metadata, std::move(vocabulary),
                     {.bos = 101, .unknown = 100, .separator = 102, .padding = 0, .mask = 103, .add_bos = true}, limits);

@@ -1,7 +1,7 @@
 // Random vocabularies and random text: no crash, ids in range, valid UTF-8 out of the stream.
 //
-// The input's first byte chooses the kind, the second the pre-tokenizer and flags; then tokens (type, score, length, bytes) up
-// to a zero length, merges likewise, and the rest is the text.
+// The input's first byte chooses the kind, the second the pre-tokenizer and flags; then tokens (type, score, length,
+// bytes) up to a zero length, merges likewise, and the rest is the text.
 #include <cstdlib>
 #include <map>
 #include <string>
@@ -53,11 +53,14 @@ public:
 };
 
 constexpr const char* kKinds[] = {"llama", "gpt2", "t5", "bert", "rwkv", "gemma4"};
-constexpr const char* kPres[] = {"default",    "gpt-2",   "llama-bpe",  "qwen2",       "qwen35",         "tekken",   "gpt-4o",
-                                 "kimi-k2",    "falcon",  "starcoder",  "bloom",       "deepseek-llm",   "viking",   "deepseek-v3",
-                                 "afmoe",      "youtu",   "tiny_aya",   "superbpe",    "deepseek-coder", "jais-2",   "exaone-moe",
-                                 "chameleon",  "laguna",  "minicpm5",   "spark2_5",    "seed-coder",     "gemma4",   "whitespace",
-                                 "sarvam-moe", "ufakzeka", "no such one", "granite-embed-multi-311m"};
+constexpr const char* kPres[] = {"default",    "gpt-2",       "llama-bpe",      "qwen2",
+                                 "qwen35",     "tekken",      "gpt-4o",         "kimi-k2",
+                                 "falcon",     "starcoder",   "bloom",          "deepseek-llm",
+                                 "viking",     "deepseek-v3", "afmoe",          "youtu",
+                                 "tiny_aya",   "superbpe",    "deepseek-coder", "jais-2",
+                                 "exaone-moe", "chameleon",   "laguna",         "minicpm5",
+                                 "spark2_5",   "seed-coder",  "gemma4",         "whitespace",
+                                 "sarvam-moe", "ufakzeka",    "no such one",    "granite-embed-multi-311m"};
 
 void require(bool held) {
     if (!held) abort();

@@ -1,5 +1,6 @@
 // Runs tests/cases/tokenizer*.case. Sections: "== vocabulary" (lines of a .vocab file; "from FILE" takes one of
-// tests/golden/tokenizers; "short KEY" drops the last number of a list), then any of "== input FLAGS" with "== expect" and
+// tests/golden/tokenizers; "short KEY" drops the last number of a list), then any of "== input FLAGS" with "== expect"
+// and
 // "== decoded", "== error", "== warning", "== note".
 #include <gtest/gtest.h>
 
@@ -34,12 +35,15 @@ public:
             read_vocabulary(body);
         } else if (section == "error") {
             ASSERT_FALSE(tokenizer_) << "line " << line_;
-            EXPECT_TRUE(tokenizer_.error().message.starts_with(body)) << "line " << line_ << ": " << tokenizer_.error().message;
+            EXPECT_TRUE(tokenizer_.error().message.starts_with(body))
+                << "line " << line_ << ": " << tokenizer_.error().message;
             ++n_checked;
         } else if (section == "input") {
             ASSERT_TRUE(tokenizer_) << "line " << line_ << ": " << tokenizer_.error().message;
-            auto ids = (*tokenizer_)->encode(unescape(body), {.add_special = flags_.find("add_special") != std::string::npos,
-                                                              .parse_special = flags_.find("parse_special") != std::string::npos});
+            auto ids =
+                (*tokenizer_)
+                    ->encode(unescape(body), {.add_special = flags_.find("add_special") != std::string::npos,
+                                              .parse_special = flags_.find("parse_special") != std::string::npos});
             ASSERT_TRUE(ids) << "line " << line_ << ": " << ids.error().message;
             ids_ = *ids;
         } else if (section == "expect") {
@@ -80,7 +84,8 @@ private:
 
     std::string section_, flags_, body_;
     size_t line_ = 0;
-    Result<std::unique_ptr<Tokenizer>> tokenizer_ = std::unexpected(Error{ErrorCode::kBadArgument, "no vocabulary yet"});
+    Result<std::unique_ptr<Tokenizer>> tokenizer_ =
+        std::unexpected(Error{ErrorCode::kBadArgument, "no vocabulary yet"});
     std::vector<TokenId> ids_;
 };
 

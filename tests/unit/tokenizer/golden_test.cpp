@@ -1,4 +1,5 @@
-// Small vocabularies and nasty texts against Hugging Face's tokenizers and sentencepiece (tools/make_tokenizer_golden.py).
+// Small vocabularies and nasty texts against Hugging Face's tokenizers and sentencepiece
+// (tools/make_tokenizer_golden.py).
 #include <gtest/gtest.h>
 
 #include <sstream>
@@ -11,7 +12,9 @@
 namespace sterna {
 namespace {
 
-std::filesystem::path golden(const std::string& name) { return source_path("tests/golden/tokenizers/" + name); }
+std::filesystem::path golden(const std::string& name) {
+    return source_path("tests/golden/tokenizers/" + name);
+}
 
 std::vector<std::string> texts() {
     std::vector<std::string> out;

@@ -66,7 +66,8 @@ TEST_P(Reference, IdsEqual) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Vocabularies, Reference,
-                         testing::Values("llama-spm", "phi-3", "gpt-2", "starcoder", "falcon", "deepseek-llm", "bert-bge"),
+                         testing::Values("llama-spm", "phi-3", "gpt-2", "starcoder", "falcon", "deepseek-llm",
+                                         "bert-bge"),
                          [](const testing::TestParamInfo<const char*>& vocabulary) {
                              std::string name = vocabulary.param;
                              for (char& c : name) c = c == '-' ? '_' : c;

@@ -1,8 +1,9 @@
 // The streaming detokenizer, limits, ends of generation, words cut at any place, and normal forms.
+#include "text/tokenizer.h"
+
 #include <gtest/gtest.h>
 
 #include "support/testdata.h"
-#include "text/tokenizer.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
 #include "text_metadata.h"
@@ -56,11 +57,17 @@ TEST(StreamingDetokenizer, ReplacesWhatIsNoUtf8) {
         }
         return all + "|" + stream.finish();
     };
-    EXPECT_EQ(stream_of("a\xFF" "b"), "a\xEF\xBF\xBD" "b|");
+    EXPECT_EQ(stream_of("a\xFF"
+                        "b"),
+              "a\xEF\xBF\xBD"
+              "b|");
     EXPECT_EQ(stream_of("\xE2\x82\xAC"), "\xE2\x82\xAC|");
     EXPECT_EQ(stream_of("x\xE2\x82"), "x|\xEF\xBF\xBD");
     // The longest part that could have begun a character is one replacement: F0 9F, then 41.
-    EXPECT_EQ(stream_of("\xF0\x9F" "A"), "\xEF\xBF\xBD" "A|");
+    EXPECT_EQ(stream_of("\xF0\x9F"
+                        "A"),
+              "\xEF\xBF\xBD"
+              "A|");
     // A surrogate is impossible at its second byte: three replacements.
     EXPECT_EQ(stream_of("\xED\xA0\x80"), "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD|");
     EXPECT_EQ(stream_of("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD|");
@@ -147,9 +154,9 @@ TEST(Tokenizer, LongAndShortWordsAgree) {
 
 TEST(Unicode, NormalForms) {
     EXPECT_EQ(normalize_nfc("e\xCC\x81"), "\xC3\xA9");
-    EXPECT_EQ(normalize_nfc("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB"), "\xED\x95\x9C");    // three jamo, one syllable
-    EXPECT_EQ(normalize_nfc("a\xCC\x83\xCC\xA3"), "\xE1\xBA\xA1\xCC\x83");               // marks reorder, the lower one joins
-    EXPECT_EQ(normalize_nfc("\xE2\x84\xAB\xFF"), "\xC3\x85\xFF");                        // a singleton; a bad byte stays
+    EXPECT_EQ(normalize_nfc("\xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB"), "\xED\x95\x9C");  // three jamo, one syllable
+    EXPECT_EQ(normalize_nfc("a\xCC\x83\xCC\xA3"), "\xE1\xBA\xA1\xCC\x83");  // marks reorder, the lower one joins
+    EXPECT_EQ(normalize_nfc("\xE2\x84\xAB\xFF"), "\xC3\x85\xFF");           // a singleton; a bad byte stays
     EXPECT_EQ(normalize_nfd({0xE9, 0xD55C}), (std::vector<uint32_t>{'e', 0x301, 0x1112, 0x1161, 0x11AB}));
     EXPECT_EQ(to_lower(0x130), uint32_t('i'));
     EXPECT_EQ(to_lower(0x10FFFF), 0x10FFFFu);
