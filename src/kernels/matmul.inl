@@ -224,9 +224,12 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub,
         for (int k = 0; k < n_dots / fitting; ++k) {
             Chain chain[T];
             unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = chain_zero(); });
-            for (int i = k * fitting; i < (k + 1) * fitting; ++i) {
-                const B64 w = load_b64(weights + 64 * i);
-                unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = chain_dot(chain[t], w, splat4(x.q[t] + column + 4 * i)); });
+            constexpr int step = min_int(4, fitting);
+            for (int i = k * fitting; i < (k + 1) * fitting; i += step) {
+                unroll<step>([&](auto j) STERNA_LAMBDA {
+                    const B64 w = load_b64(weights + 64 * (i + j));
+                    unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = chain_dot(chain[t], w, splat4(x.q[t] + column + 4 * (i + j))); });
+                });
             }
             if constexpr (F::kScaled) {
                 const Scale scale = load_scale(block.scales + 64 * sub);
@@ -239,8 +242,9 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub,
 }
 
 // One block of one panel for T tokens; acc is [T][16].
+// Not inlined: alone in a function, its sums stay in registers.
 template <typename F, int T>
-STERNA_INLINE void tile_block(const Unpacked<F>& block, const Tile<T>& x, float* acc) {
+__attribute__((noinline)) void tile_block(const Unpacked<F>& block, const Tile<T>& x, float* acc) {
     I32 isum[T], msum[T];
     unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = zero_i32(), msum[t] = zero_i32(); });
     for (int sub = 0; sub < kSubs<F>; ++sub) tile_sub<F, T>(block, x, sub, isum);

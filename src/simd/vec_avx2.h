@@ -135,8 +135,17 @@ STERNA_INLINE B64 bytes_of(I32 x) { return {x.lo, x.hi}; }
 // maddubs adds two u8 x s8 products in int16: 2 * 127 * 127 fits, so u7 weights never saturate.
 STERNA_INLINE I32 madd16(B64 a, B64 b) { return STERNA_2(_mm256_madd_epi16, a, b); }
 STERNA_INLINE Chain chain_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+// The addition is written in assembly because gcc 12 else copies and spills the sums of a loop; it stays in its register this way.
+STERNA_INLINE __m256i add_in_place16(__m256i sum, __m256i x) {
+    __asm__("vpaddw %1, %0, %0" : "+x"(sum) : "x"(x));
+    return sum;
+}
+STERNA_INLINE __m256i add_in_place32(__m256i sum, __m256i x) {
+    __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x));
+    return sum;
+}
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
-    return {_mm256_add_epi16(chain.lo, _mm256_maddubs_epi16(u.lo, s.lo)), _mm256_add_epi16(chain.hi, _mm256_maddubs_epi16(u.hi, s.hi))};
+    return {add_in_place16(chain.lo, _mm256_maddubs_epi16(u.lo, s.lo)), add_in_place16(chain.hi, _mm256_maddubs_epi16(u.hi, s.hi))};
 }
 STERNA_INLINE I32 widen(Chain chain) {
     const __m256i ones = _mm256_set1_epi16(1);
@@ -156,7 +165,8 @@ STERNA_INLINE SignedChain signed_zero() { return zero_i32(); }
 STERNA_INLINE Scale scale_one() { return {_mm256_set1_epi16(1), _mm256_set1_epi16(1)}; }
 STERNA_INLINE __m256i signed_part(__m256i w, __m256i s) { return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(s, w)); }
 STERNA_INLINE SignedChain signed_dot(SignedChain chain, B64 w, B64 s, Scale scale) {
-    return chain + widen(Chain{signed_part(w.lo, s.lo), signed_part(w.hi, s.hi)}, scale);
+    const I32 sums = widen(Chain{signed_part(w.lo, s.lo), signed_part(w.hi, s.hi)}, scale);
+    return {add_in_place32(chain.lo, sums.lo), add_in_place32(chain.hi, sums.hi)};
 }
 STERNA_INLINE I32 settle(SignedChain chain, int32_t) { return chain; }
 STERNA_INLINE I32 settle(SignedChain chain, int32_t, Scale) { return chain; }
