@@ -1,7 +1,8 @@
 // BERT and its descendants as text encoders (MiniLM, BGE, GTE, E5): "bert" files. Gives hidden states, not logits.
 //
 //   x = layer_norm(embedding + position embedding + embedding of token type 0)
-//   per layer:  x = layer_norm(x + W_o attention(W_q x + b_q, W_k x + b_k, W_v x + b_v) + b_o)      every token sees the whole text
+//   per layer:  x = layer_norm(x + W_o attention(W_q x + b_q, W_k x + b_k, W_v x + b_v) + b_o)      every token sees
+//   the whole text
 //               x = layer_norm(x + W_down gelu(W_up x + b_up) + b_down)
 //   output = x of each token; pooled to one vector by pool_rows()
 #include "model/blocks.h"
@@ -29,7 +30,8 @@ using L = LayerWeights;
 constexpr TensorSpec kTable[] = {
     {&Weights::token_embedding, "token_embd.weight", "embeddings.word_embeddings.weight", "width, vocab"},
     {&Weights::position_embedding, "position_embd.weight", "embeddings.position_embeddings.weight", "width, context"},
-    {&Weights::token_type_embedding, "token_types.weight", "embeddings.token_type_embeddings.weight", "width, any", kOptional},
+    {&Weights::token_type_embedding, "token_types.weight", "embeddings.token_type_embeddings.weight", "width, any",
+     kOptional},
     {&Weights::embedding_norm, "token_embd_norm.weight", "embeddings.LayerNorm.weight", "width"},
     {&Weights::embedding_norm_bias, "token_embd_norm.bias", "embeddings.LayerNorm.bias", "width"},
     {&L::q, "blk.{}.attn_q.weight", "encoder.layer.{}.attention.self.query.weight", "width, q_width"},
@@ -40,8 +42,10 @@ constexpr TensorSpec kTable[] = {
     {BiasSlot{&L::v}, "blk.{}.attn_v.bias", "encoder.layer.{}.attention.self.value.bias", "v_width"},
     {&L::attn_output, "blk.{}.attn_output.weight", "encoder.layer.{}.attention.output.dense.weight", "o_width, width"},
     {BiasSlot{&L::attn_output}, "blk.{}.attn_output.bias", "encoder.layer.{}.attention.output.dense.bias", "width"},
-    {&L::attn_output_norm, "blk.{}.attn_output_norm.weight", "encoder.layer.{}.attention.output.LayerNorm.weight", "width"},
-    {&L::attn_output_norm_bias, "blk.{}.attn_output_norm.bias", "encoder.layer.{}.attention.output.LayerNorm.bias", "width"},
+    {&L::attn_output_norm, "blk.{}.attn_output_norm.weight", "encoder.layer.{}.attention.output.LayerNorm.weight",
+     "width"},
+    {&L::attn_output_norm_bias, "blk.{}.attn_output_norm.bias", "encoder.layer.{}.attention.output.LayerNorm.bias",
+     "width"},
     {&L::up, "blk.{}.ffn_up.weight", "encoder.layer.{}.intermediate.dense.weight", "width, ffn"},
     {BiasSlot{&L::up}, "blk.{}.ffn_up.bias", "encoder.layer.{}.intermediate.dense.bias", "ffn"},
     {&L::down, "blk.{}.ffn_down.weight", "encoder.layer.{}.output.dense.weight", "ffn, width"},
@@ -50,7 +54,9 @@ constexpr TensorSpec kTable[] = {
     {&L::layer_output_norm_bias, "blk.{}.layer_output_norm.bias", "encoder.layer.{}.output.LayerNorm.bias", "width"},
 };
 
-std::vector<TensorSpec> tensors(const Config&) { return {std::begin(kTable), std::end(kTable)}; }
+std::vector<TensorSpec> tensors(const Config&) {
+    return {std::begin(kTable), std::end(kTable)};
+}
 
 Status forward(ForwardContext& c) {
     auto& b = c.buffers;

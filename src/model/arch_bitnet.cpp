@@ -1,10 +1,12 @@
-// BitNet b1.58: "bitnet" files (the first, SiLU) and "bitnet-b1.58" or "bitnet-25" files (2B-4T, squared ReLU). Ternary matrices, each
-// with one scale that multiplies its output.
+// BitNet b1.58: "bitnet" files (the first, SiLU) and "bitnet-b1.58" or "bitnet-25" files (2B-4T, squared ReLU). Ternary
+// matrices, each with one scale that multiplies its output.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  x += W_o rms_norm(attention(rope(W_q h), rope(W_k h), W_v h))     rope over halves, GQA
+//   per layer:  h = rms_norm(x);  x += W_o rms_norm(attention(rope(W_q h), rope(W_k h), W_v h))     rope over halves,
+//   GQA
 //               h = rms_norm(x);  x += W_down rms_norm(f(W_gate h) * W_up h)
-//   logits = W_out rms_norm(x)                                                                     W_out may be the embedding
+//   logits = W_out rms_norm(x)                                                                     W_out may be the
+//   embedding
 #include "model/blocks.h"
 #include "model/tables.h"
 
@@ -24,14 +26,19 @@ using L = LayerWeights;
 constexpr TensorSpec kOwn[] = {
     {&L::attn_sub_norm, "blk.{}.attn_sub_norm.weight", "model.layers.{}.self_attn.attn_sub_norm.weight", "o_width"},
     {&L::ffn_sub_norm, "blk.{}.ffn_sub_norm.weight", "model.layers.{}.mlp.ffn_sub_norm.weight", "ffn"},
-    {&L::q, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", "width, q_width", true, Change::kTernaryScale},
-    {&L::k, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight", "width, k_width", true, Change::kTernaryScale},
-    {&L::v, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight", "width, v_width", true, Change::kTernaryScale},
+    {&L::q, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", "width, q_width", true,
+     Change::kTernaryScale},
+    {&L::k, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight", "width, k_width", true,
+     Change::kTernaryScale},
+    {&L::v, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight", "width, v_width", true,
+     Change::kTernaryScale},
     {&L::attn_output, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight", "o_width, width", true,
      Change::kTernaryScale},
-    {&L::gate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight", "width, ffn", true, Change::kTernaryScale},
+    {&L::gate, "blk.{}.ffn_gate.weight", "model.layers.{}.mlp.gate_proj.weight", "width, ffn", true,
+     Change::kTernaryScale},
     {&L::up, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.up_proj.weight", "width, ffn", true, Change::kTernaryScale},
-    {&L::down, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight", "ffn, width", true, Change::kTernaryScale},
+    {&L::down, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight", "ffn, width", true,
+     Change::kTernaryScale},
     {ScaleSlot{&L::q}, "blk.{}.attn_q.scale", "", "1", kOptional},
     {ScaleSlot{&L::k}, "blk.{}.attn_k.scale", "", "1", kOptional},
     {ScaleSlot{&L::v}, "blk.{}.attn_v.scale", "", "1", kOptional},

@@ -1,9 +1,11 @@
 // Gemma 3 (text of 270M to 27B): "gemma3" files.
 //
 //   x = embedding * sqrt(width)
-//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          five sliding layers (theta 10,000, window),
-//               x += rms_norm(W_o attention(q, k, W_v h))                                then one that sees all (theta 1,000,000)
-//               h = rms_norm(x);  x += rms_norm(W_down (gelu(W_gate h) * W_up h))         norm weights are stored with 1 added
+//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          five sliding layers (theta
+//   10,000, window),
+//               x += rms_norm(W_o attention(q, k, W_v h))                                then one that sees all (theta
+//               1,000,000) h = rms_norm(x);  x += rms_norm(W_down (gelu(W_gate h) * W_up h))         norm weights are
+//               stored with 1 added
 //   logits = embedding^T rms_norm(x)
 #include <cmath>
 
@@ -35,14 +37,18 @@ constexpr TensorSpec kOwn[] = {
     {&Weights::token_embedding, "token_embd.weight", "model.embed_tokens.weight", "width, vocab"},
     {&Weights::output_norm, "output_norm.weight", "model.norm.weight", "width", true, Change::kPlusOne},
     {&Weights::output, "output.weight", "lm_head.weight", "width, vocab", kOptional},
-    {&L::attn_norm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", "width", true, Change::kPlusOne},
-    {&L::post_attention_norm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight", "width", true,
+    {&L::attn_norm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", "width", true,
      Change::kPlusOne},
-    {&L::ffn_norm, "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight", "width", true, Change::kPlusOne},
-    {&L::post_ffn_norm, "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight", "width", true,
+    {&L::post_attention_norm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight",
+     "width", true, Change::kPlusOne},
+    {&L::ffn_norm, "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight", "width", true,
      Change::kPlusOne},
-    {&L::attn_q_norm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", "head_dim_k", true, Change::kPlusOne},
-    {&L::attn_k_norm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", "head_dim_k", true, Change::kPlusOne},
+    {&L::post_ffn_norm, "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight", "width",
+     true, Change::kPlusOne},
+    {&L::attn_q_norm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", "head_dim_k", true,
+     Change::kPlusOne},
+    {&L::attn_k_norm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", "head_dim_k", true,
+     Change::kPlusOne},
 };
 
 std::vector<TensorSpec> tensors(const Config&) {

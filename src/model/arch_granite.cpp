@@ -1,9 +1,12 @@
 // Granite 3 (dense): "granite" files. Llama with four scales.
 //
 //   x = embedding * embedding_scale
-//   per layer:  h = rms_norm(x);  x += residual_scale * W_o attention(rope(W_q h), rope(W_k h), W_v h)     rope over adjacent pairs;
-//               h = rms_norm(x);  x += residual_scale * W_down (silu(W_gate h) * W_up h)                 q.k times attention.scale
-//   logits = W_out rms_norm(x) / logit_scale                                                             W_out may be the embedding
+//   per layer:  h = rms_norm(x);  x += residual_scale * W_o attention(rope(W_q h), rope(W_k h), W_v h)     rope over
+//   adjacent pairs;
+//               h = rms_norm(x);  x += residual_scale * W_down (silu(W_gate h) * W_up h)                 q.k times
+//               attention.scale
+//   logits = W_out rms_norm(x) / logit_scale                                                             W_out may be
+//   the embedding
 #include "model/blocks.h"
 #include "model/tables.h"
 

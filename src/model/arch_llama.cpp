@@ -2,7 +2,8 @@
 //
 //   x = embedding
 //   per layer:  h = rms_norm(x);  x += W_o attention(rope(W_q h), rope(W_k h), W_v h)     rope over adjacent pairs, GQA
-//               h = rms_norm(x);  x += W_down (silu(W_gate h) * W_up h)                   or the same over chosen experts
+//               h = rms_norm(x);  x += W_down (silu(W_gate h) * W_up h)                   or the same over chosen
+//               experts
 //   logits = W_out rms_norm(x)                                                           W_out may be the embedding
 #include "model/blocks.h"
 #include "model/tables.h"
@@ -23,13 +24,14 @@ constexpr TensorSpec kOwn[] = {
 };
 
 constexpr TensorSpec kExperts[] = {
-    {&LayerWeights::router, "blk.{}.ffn_gate_inp.weight", "model.layers.{}.block_sparse_moe.gate.weight", "width, experts"},
-    {&LayerWeights::gate_experts, "blk.{}.ffn_gate_exps.weight", "model.layers.{}.block_sparse_moe.experts.{}.w1.weight",
-     "width, expert_ffn, experts", true, Change::kStack},
+    {&LayerWeights::router, "blk.{}.ffn_gate_inp.weight", "model.layers.{}.block_sparse_moe.gate.weight",
+     "width, experts"},
+    {&LayerWeights::gate_experts, "blk.{}.ffn_gate_exps.weight",
+     "model.layers.{}.block_sparse_moe.experts.{}.w1.weight", "width, expert_ffn, experts", true, Change::kStack},
     {&LayerWeights::up_experts, "blk.{}.ffn_up_exps.weight", "model.layers.{}.block_sparse_moe.experts.{}.w3.weight",
      "width, expert_ffn, experts", true, Change::kStack},
-    {&LayerWeights::down_experts, "blk.{}.ffn_down_exps.weight", "model.layers.{}.block_sparse_moe.experts.{}.w2.weight",
-     "expert_ffn, width, experts", true, Change::kStack},
+    {&LayerWeights::down_experts, "blk.{}.ffn_down_exps.weight",
+     "model.layers.{}.block_sparse_moe.experts.{}.w2.weight", "expert_ffn, width, experts", true, Change::kStack},
 };
 
 std::vector<TensorSpec> tensors(const Config& config) {

@@ -1,10 +1,12 @@
 // Phi-3, Phi-3.5 (mini, medium), Phi-4 and Phi-4-mini: "phi3" files.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  q, k, v = W_qkv h;  x += W_o attention(rope(q), rope(k), v)   rope over halves of a part of the head,
+//   per layer:  h = rms_norm(x);  q, k, v = W_qkv h;  x += W_o attention(rope(q), rope(k), v)   rope over halves of a
+//   part of the head,
 //               h = rms_norm(x);  gate, up = W_gate_up h                                       longrope factors; window
 //               x += W_down (silu(gate) * up)
-//   logits = W_out rms_norm(x)                                                                 W_out may be the embedding
+//   logits = W_out rms_norm(x)                                                                 W_out may be the
+//   embedding
 #include "model/blocks.h"
 #include "model/tables.h"
 
@@ -25,7 +27,8 @@ constexpr TensorSpec kOwn[] = {
     {&Weights::rope_factors_long, "rope_factors_long.weight", "", "rope_pairs", kOptional},
     {&Weights::rope_factors_short, "rope_factors_short.weight", "", "rope_pairs", kOptional},
     {&LayerWeights::qkv, "blk.{}.attn_qkv.weight", "model.layers.{}.self_attn.qkv_proj.weight", "width, qkv_width"},
-    {&LayerWeights::attn_output, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight", "o_width, width"},
+    {&LayerWeights::attn_output, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight",
+     "o_width, width"},
     {&LayerWeights::gate_up, "blk.{}.ffn_up.weight", "model.layers.{}.mlp.gate_up_proj.weight", "width, twice_ffn"},
     {&LayerWeights::down, "blk.{}.ffn_down.weight", "model.layers.{}.mlp.down_proj.weight", "ffn, width"},
 };

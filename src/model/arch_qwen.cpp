@@ -1,8 +1,9 @@
-// The first Qwen (1.8B, 7B, 14B, 72B of 2023): "qwen" files. Its log-n attention and dynamic NTK, which act beyond the trained context
-// only, are left out.
+// The first Qwen (1.8B, 7B, 14B, 72B of 2023): "qwen" files. Its log-n attention and dynamic NTK, which act beyond the
+// trained context only, are left out.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  q, k, v = W_qkv h + b_qkv;  x += W_o attention(rope(q), rope(k), v)     rope over halves, no GQA
+//   per layer:  h = rms_norm(x);  q, k, v = W_qkv h + b_qkv;  x += W_o attention(rope(q), rope(k), v)     rope over
+//   halves, no GQA
 //               h = rms_norm(x);  x += W_down (silu(W_gate h) * W_up h)
 //   logits = W_out rms_norm(x)
 #include "model/blocks.h"
@@ -37,7 +38,9 @@ constexpr TensorSpec kTable[] = {
     {&LayerWeights::down, "blk.{}.ffn_down.weight", "transformer.h.{}.mlp.c_proj.weight", "ffn, width"},
 };
 
-std::vector<TensorSpec> tensors(const Config&) { return {std::begin(kTable), std::end(kTable)}; }
+std::vector<TensorSpec> tensors(const Config&) {
+    return {std::begin(kTable), std::end(kTable)};
+}
 
 Status forward(ForwardContext& c) {
     auto& b = c.buffers;

@@ -1,9 +1,11 @@
 // Qwen2 and Qwen2.5 (dense): "qwen2" files, also the DeepSeek-R1 distillates of them.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  x += W_o attention(rope(W_q h + b_q), rope(W_k h + b_k), W_v h + b_v)    rope over halves, GQA
+//   per layer:  h = rms_norm(x);  x += W_o attention(rope(W_q h + b_q), rope(W_k h + b_k), W_v h + b_v)    rope over
+//   halves, GQA
 //               h = rms_norm(x);  x += W_down (silu(W_gate h) * W_up h)
-//   logits = W_out rms_norm(x)                                                                            W_out may be the embedding
+//   logits = W_out rms_norm(x)                                                                            W_out may be
+//   the embedding
 #include "model/blocks.h"
 #include "model/tables.h"
 

@@ -1,7 +1,8 @@
 // Qwen3 (dense): "qwen3" files.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          rope over halves, GQA, head size of its own
+//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          rope over halves, GQA, head
+//   size of its own
 //               x += W_o attention(q, k, W_v h)
 //               h = rms_norm(x);  x += W_down (silu(W_gate h) * W_up h)
 //   logits = W_out rms_norm(x)                                                           W_out may be the embedding

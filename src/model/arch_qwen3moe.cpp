@@ -1,7 +1,8 @@
 // Qwen3 mixture of experts (30B-A3B, 235B-A22B, Coder): "qwen3moe" files.
 //
 //   x = embedding
-//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          rope over halves, GQA, head size of its own
+//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          rope over halves, GQA, head
+//   size of its own
 //               x += W_o attention(q, k, W_v h)
 //               h = rms_norm(x);  p = softmax(W_router h);  x += sum over the best k of p_e / sum(p) * expert_e(h)
 //   logits = W_out rms_norm(x)                                                           W_out may be the embedding

@@ -1,4 +1,5 @@
-// The attention sublayer of blocks.h: projections, RoPE and cache, and attention itself shared out by tokens and KV heads.
+// The attention sublayer of blocks.h: projections, RoPE and cache, and attention itself shared out by tokens and KV
+// heads.
 #include <algorithm>
 #include <cstring>
 
@@ -8,9 +9,12 @@ namespace sterna {
 
 namespace {
 
-constexpr int64_t kTokensPerTask = 8;  // in prefill: enough work for a task, and their K and V are still in the core's cache
+constexpr int64_t kTokensPerTask =
+    8;  // in prefill: enough work for a task, and their K and V are still in the core's cache
 
-int64_t qkv_stride(const Config& config, int64_t layer) { return config.q_width(layer) + config.k_width(layer) + config.v_width(layer); }
+int64_t qkv_stride(const Config& config, int64_t layer) {
+    return config.q_width(layer) + config.k_width(layer) + config.v_width(layer);
+}
 
 uint8_t* page_of(const Step& step, const StepToken& token) {
     return step.sequences[size_t(token.sequence)].pages[size_t(token.position / StateLayout::kPagePositions)];
@@ -21,7 +25,8 @@ void keep_wanted_rows(ForwardContext& c) {
     int64_t width = c.config.width;
     for (int64_t row = 0; row < c.buffers.n_wanted; ++row) {
         int64_t from = c.buffers.wanted[row];
-        if (from != row) std::memcpy(c.buffers.x + row * width, c.buffers.x + from * width, size_t(width) * sizeof(float));
+        if (from != row)
+            std::memcpy(c.buffers.x + row * width, c.buffers.x + from * width, size_t(width) * sizeof(float));
     }
     c.n_rows = c.buffers.n_wanted;
 }
@@ -51,7 +56,8 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
     const LayerWeights& w = c.weights.layers[size_t(layer)];
     const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
     const auto& k = c.kernels;
-    int64_t dim = config.dim_k(layer), n_heads = config.n_heads[size_t(layer)], n_kv_heads = config.n_kv_heads[size_t(layer)];
+    int64_t dim = config.dim_k(layer), n_heads = config.n_heads[size_t(layer)],
+            n_kv_heads = config.n_kv_heads[size_t(layer)];
     int64_t stride = qkv_stride(config, layer), pairs = config.rope.n_dims / 2;
     bool local = config.rope.theta_local > 0.0 && config.is_sliding[size_t(layer)];
     const float* cosine = local ? c.buffers.cos_local : c.buffers.cos_global;

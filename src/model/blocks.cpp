@@ -5,15 +5,18 @@
 namespace sterna {
 
 Status ForwardContext::check_cancelled() const {
-    if (step.cancel && step.cancel->load(std::memory_order_relaxed)) return fail(ErrorCode::kCancelled, "forward pass: cancelled");
+    if (step.cancel && step.cancel->load(std::memory_order_relaxed))
+        return fail(ErrorCode::kCancelled, "forward pass: cancelled");
     return {};
 }
 
 void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, float* y) {
     const auto& k = c.kernels;
     switch (c.config.activation) {
-        case Activation::kSilu: return up ? k.silu_mul(gate, up, n, y) : k.silu(gate, n, y);
-        case Activation::kGelu: return up ? k.gelu_mul(gate, up, n, y) : k.gelu(gate, n, y);
+        case Activation::kSilu:
+            return up ? k.silu_mul(gate, up, n, y) : k.silu(gate, n, y);
+        case Activation::kGelu:
+            return up ? k.gelu_mul(gate, up, n, y) : k.gelu(gate, n, y);
         case Activation::kGeluErf:
             k.gelu_erf(gate, n, y);
             if (up) k.mul(y, up, n, y);
@@ -35,11 +38,13 @@ void embed(ForwardContext& c) {
         if (c.config.embedding_scale != 1.0f) c.kernels.scale(x, c.config.embedding_scale, width, x);
         // Every token is of the first type: a text for an embedding has one segment.
         if (!w.token_type_embedding.empty()) c.kernels.add(x, w.token_type_embedding.data(), width, x);
-        if (!w.position_embedding.empty()) c.kernels.add(x, w.position_embedding.data() + token.position * width, width, x);
+        if (!w.position_embedding.empty())
+            c.kernels.add(x, w.position_embedding.data() + token.position * width, width, x);
     });
 }
 
-void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, const std::vector<float>& bias, float* to) {
+void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, const std::vector<float>& bias,
+          float* to) {
     int64_t width = c.config.width;
     const float* w = weight.empty() ? nullptr : weight.data();
     const float* b = bias.empty() ? nullptr : bias.data();
@@ -52,8 +57,9 @@ void norm(ForwardContext& c, const float* from, const std::vector<float>& weight
 }
 
 void norm_rows(ForwardContext& c, const float* from, const std::vector<float>& weight, int64_t n, float* to) {
-    for_rows(c, c.n_rows, n,
-             [&](int64_t row, int) { c.kernels.rms_norm(from + row * n, weight.data(), c.config.norm_eps, n, to + row * n); });
+    for_rows(c, c.n_rows, n, [&](int64_t row, int) {
+        c.kernels.rms_norm(from + row * n, weight.data(), c.config.norm_eps, n, to + row * n);
+    });
 }
 
 void add_to_stream(ForwardContext& c) {

@@ -1,6 +1,6 @@
-// The pieces that architectures are made of. A forward pass reads like its block diagram: each call is one box, all tokens of the
-// step go through it together, and the pool's threads share out its outputs. Every output row depends on its own token only, so
-// batching and chunking change no bit. Thread-compatible: one context per caller thread.
+// The pieces that architectures are made of. A forward pass reads like its block diagram: each call is one box, all
+// tokens of the step go through it together, and the pool's threads share out its outputs. Every output row depends on
+// its own token only, so batching and chunking change no bit. Thread-compatible: one context per caller thread.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,8 @@ struct ForwardContext {
     Status check_cancelled() const;  // once per layer
 };
 
-// Runs body(row, worker) for every row; shared out over the pool when there is enough work. `width`: values a row touches.
+// Runs body(row, worker) for every row; shared out over the pool when there is enough work. `width`: values a row
+// touches.
 template <typename Body>
 void for_rows(ForwardContext& c, int64_t n_rows, int64_t width, Body&& body) {
     constexpr int64_t kInlineValues = 1 << 14;  // some microseconds: below it waking threads costs more than it saves
@@ -48,8 +49,11 @@ void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, 
 void embed(ForwardContext& c);
 
 // to = norm(from) * weight (+ bias), over rows of the config's width; `to` may be `from`.
-void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, const std::vector<float>& bias, float* to);
-inline void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, float* to) { norm(c, from, weight, {}, to); }
+void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, const std::vector<float>& bias,
+          float* to);
+inline void norm(ForwardContext& c, const float* from, const std::vector<float>& weight, float* to) {
+    norm(c, from, weight, {}, to);
+}
 
 // to = norm(from) over rows of n values.
 void norm_rows(ForwardContext& c, const float* from, const std::vector<float>& weight, int64_t n, float* to);
@@ -57,11 +61,13 @@ void norm_rows(ForwardContext& c, const float* from, const std::vector<float>& w
 // x = x + y * residual_scale
 void add_to_stream(ForwardContext& c);
 
-// qkv = projections of `from`, in one run; then per head norms where the weights have them, RoPE, and K and V into the cache.
+// qkv = projections of `from`, in one run; then per head norms where the weights have them, RoPE, and K and V into the
+// cache.
 void project_qkv(ForwardContext& c, int64_t layer, const float* from);
 void rotate_and_store(ForwardContext& c, int64_t layer);
 
-// attn = attention of each row over what its token may see. At the last layer rows that want no output leave the stream.
+// attn = attention of each row over what its token may see. At the last layer rows that want no output leave the
+// stream.
 void attend(ForwardContext& c, int64_t layer);
 
 // y = attn W_o, with attn_sub_norm before it where the weights have one
@@ -75,7 +81,8 @@ inline void attention(ForwardContext& c, int64_t layer, const float* from) {
     project_attention(c, layer);
 }
 
-// y = W_down (f(W_gate from) * W_up from), with ffn_sub_norm before W_down where the weights have one; gate_up may be one matrix
+// y = W_down (f(W_gate from) * W_up from), with ffn_sub_norm before W_down where the weights have one; gate_up may be
+// one matrix
 void gated_ffn(ForwardContext& c, int64_t layer, const float* from);
 
 // y = W_down f(W_up from)

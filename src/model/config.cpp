@@ -9,7 +9,9 @@ namespace sterna {
 
 namespace {
 
-bool in_range(double value, double low, double high) { return value >= low && value <= high; }  // false for NaN
+bool in_range(double value, double low, double high) {
+    return value >= low && value <= high;
+}  // false for NaN
 
 }  // namespace
 
@@ -27,12 +29,15 @@ void ConfigReader::reject(std::string message) {
     if (error_.empty()) error_ = std::move(message);
 }
 
-bool ConfigReader::has(std::string_view name) const { return metadata_.has(key(name)); }
+bool ConfigReader::has(std::string_view name) const {
+    return metadata_.has(key(name));
+}
 
 int64_t ConfigReader::integer(std::string_view name, int64_t low, int64_t high, int64_t otherwise) {
     std::string full = key(name);
     if (!metadata_.has(full)) {
-        if (otherwise == kRequired) reject(fmt::format("{}: missing, expected a number from {} to {}", full, low, high));
+        if (otherwise == kRequired)
+            reject(fmt::format("{}: missing, expected a number from {} to {}", full, low, high));
         return otherwise == kRequired ? low : otherwise;
     }
     auto value = metadata_.get_int(full);
@@ -47,7 +52,8 @@ int64_t ConfigReader::integer(std::string_view name, int64_t low, int64_t high, 
     return *value;
 }
 
-std::vector<int64_t> ConfigReader::per_layer(std::string_view name, int64_t n, int64_t low, int64_t high, int64_t otherwise) {
+std::vector<int64_t> ConfigReader::per_layer(std::string_view name, int64_t n, int64_t low, int64_t high,
+                                             int64_t otherwise) {
     std::string full = key(name);
     if (metadata_.has(full) && !metadata_.get_int(full)) {
         auto values = metadata_.get_ints(full);
@@ -104,9 +110,11 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
     RopeConfig& rope = config.rope;
     rope.style = style;
     rope.n_dims = integer("rope.dimension_count", 2, config.head_dim_k, config.head_dim_k);
-    if (rope.n_dims % 2) reject(fmt::format("{}: {}, expected an even number", key("rope.dimension_count"), rope.n_dims));
+    if (rope.n_dims % 2)
+        reject(fmt::format("{}: {}, expected an even number", key("rope.dimension_count"), rope.n_dims));
     rope.theta = number("rope.freq_base", 1.001, 1e12, 10000.0);
-    rope.original_context = integer("rope.scaling.original_context_length", 1, limits_.max_context, config.context_length);
+    rope.original_context =
+        integer("rope.scaling.original_context_length", 1, limits_.max_context, config.context_length);
     std::string_view scaling = text("rope.scaling.type");
     if (scaling == "linear") {
         rope.scaling = RopeScaling::kLinear;
@@ -115,7 +123,8 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
     } else if (scaling == "longrope" || scaling == "su") {
         rope.scaling = RopeScaling::kLongRope;
     } else if (!scaling.empty() && scaling != "none" && scaling != "llama3") {
-        reject(fmt::format("{}: \"{}\", expected none, linear, yarn or longrope", key("rope.scaling.type"), scaling.substr(0, 64)));
+        reject(fmt::format("{}: \"{}\", expected none, linear, yarn or longrope", key("rope.scaling.type"),
+                           scaling.substr(0, 64)));
     }
     // Files made before 2023-10 call the linear factor scale_linear and name no type.
     double old_factor = number("rope.scale_linear", 1e-3, 1e6, 1.0);
@@ -134,7 +143,8 @@ void ConfigReader::sliding_window(Config& config, int64_t pattern) {
     config.sliding_window = integer("attention.sliding_window", 0, int64_t(1) << 40, 0);
     config.is_sliding.assign(size_t(config.n_layers), config.sliding_window > 0);
     if (config.sliding_window == 0 || pattern == 0) return;
-    for (int64_t layer = pattern - 1; layer < config.n_layers; layer += pattern) config.is_sliding[size_t(layer)] = false;
+    for (int64_t layer = pattern - 1; layer < config.n_layers; layer += pattern)
+        config.is_sliding[size_t(layer)] = false;
 }
 
 Config ConfigReader::common(RopeStyle style) {
@@ -145,11 +155,13 @@ Config ConfigReader::common(RopeStyle style) {
     config.context_length = integer("context_length", 1, limits_.max_context);
     int64_t n = config.n_layers;
     config.n_heads = per_layer("attention.head_count", n, 1, limits_.max_heads);
-    config.n_kv_heads = has("attention.head_count_kv") ? per_layer("attention.head_count_kv", n, 1, limits_.max_heads) : config.n_heads;
+    config.n_kv_heads =
+        has("attention.head_count_kv") ? per_layer("attention.head_count_kv", n, 1, limits_.max_heads) : config.n_heads;
     for (int64_t layer = 0; layer < n; ++layer) {
         int64_t heads = config.n_heads[size_t(layer)], kv_heads = config.n_kv_heads[size_t(layer)];
         if (heads % kv_heads) {
-            reject(fmt::format("{}: {} heads cannot share {} KV heads evenly", key("attention.head_count"), heads, kv_heads));
+            reject(fmt::format("{}: {} heads cannot share {} KV heads evenly", key("attention.head_count"), heads,
+                               kv_heads));
             break;
         }
     }
@@ -174,7 +186,8 @@ Config ConfigReader::common(RopeStyle style) {
         config.expert_ffn_width = integer("expert_feed_forward_length", 1, limits_.max_ffn_width, config.ffn_width[0]);
         config.expert_weights_norm = flag("expert_weights_norm", true);
         config.expert_weights_scale = float(number("expert_weights_scale", 0.0, 1e6, 1.0));
-        if (config.expert_weights_scale == 0.0f) config.expert_weights_scale = 1.0f;  // 0 means "not set" in older files
+        if (config.expert_weights_scale == 0.0f)
+            config.expert_weights_scale = 1.0f;  // 0 means "not set" in older files
         if (config.expert_ffn_width == 0) reject(fmt::format("{}: missing", key("expert_feed_forward_length")));
     } else {
         for (int64_t width : config.ffn_width)

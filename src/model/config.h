@@ -1,5 +1,5 @@
-// What a model is: its shape and its peculiarities, as data. One struct for every architecture; a forward pass reads the fields it
-// uses. Filled by an architecture's read_config from file metadata, checked there, immutable afterwards.
+// What a model is: its shape and its peculiarities, as data. One struct for every architecture; a forward pass reads
+// the fields it uses. Filled by an architecture's read_config from file metadata, checked there, immutable afterwards.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ struct ModelLimits {
 
 enum class NormKind { kRms, kLayer };
 enum class Activation { kSilu, kGelu, kGeluErf, kRelu2 };  // kGelu: the tanh form
-enum class RopeStyle { kNone, kAdjacent, kHalf };           // pairs (2i, 2i+1), or (i, i + n/2)
+enum class RopeStyle { kNone, kAdjacent, kHalf };          // pairs (2i, 2i+1), or (i, i + n/2)
 enum class RopeScaling { kNone, kLinear, kYarn, kLongRope };
 
 struct RopeConfig {
@@ -37,7 +37,7 @@ struct RopeConfig {
     RopeScaling scaling = RopeScaling::kNone;
     double factor = 1.0;  // context extension
     int64_t original_context = 0;
-    double attention_factor = 1.0;  // longrope and yarn: multiplies cos and sin
+    double attention_factor = 1.0;                                         // longrope and yarn: multiplies cos and sin
     double extrapolation_factor = 1.0, beta_fast = 32.0, beta_slow = 1.0;  // yarn
 };
 
@@ -55,20 +55,20 @@ struct Config {
     int64_t head_dim_k = 0;           // of every layer without an entry of its own in layer_head_dim_k
     int64_t head_dim_v = 0;
     std::vector<int64_t> layer_head_dim_k, layer_head_dim_v;  // per layer; empty: all alike
-    std::vector<int64_t> kv_layer;         // per layer: whose KV it reads (its own index: its own; -1: none); empty: own
+    std::vector<int64_t> kv_layer;  // per layer: whose KV it reads (its own index: its own; -1: none); empty: own
     std::vector<int64_t> recurrent_bytes;  // per layer: of a sequence's recurrent state; empty: none
     NormKind norm = NormKind::kRms;
     float norm_eps = 1e-5f;
     Activation activation = Activation::kSilu;
     RopeConfig rope;
-    int64_t sliding_window = 0;       // positions seen, including the own one; 0: all
-    std::vector<bool> is_sliding;     // per layer
-    float attention_scale = 0.0f;     // multiplies q.k; set by read_config (1/sqrt(head_dim) unless told)
-    float attention_softcap = 0.0f;   // 0: none
-    float logit_softcap = 0.0f;       // 0: none
+    int64_t sliding_window = 0;      // positions seen, including the own one; 0: all
+    std::vector<bool> is_sliding;    // per layer
+    float attention_scale = 0.0f;    // multiplies q.k; set by read_config (1/sqrt(head_dim) unless told)
+    float attention_softcap = 0.0f;  // 0: none
+    float logit_softcap = 0.0f;      // 0: none
     float embedding_scale = 1.0f;
     float residual_scale = 1.0f;
-    float logit_scale = 1.0f;         // multiplies the logits
+    float logit_scale = 1.0f;  // multiplies the logits
     int64_t n_experts = 0, n_experts_used = 0, expert_ffn_width = 0;
     bool expert_weights_norm = false;  // chosen weights are divided by their sum
     float expert_weights_scale = 1.0f;
@@ -76,19 +76,24 @@ struct Config {
     Pooling pooling = Pooling::kNone;
     int64_t n_token_types = 0;  // of those in the file, the first ones that are used (bert: 1)
 
-    int64_t dim_k(int64_t layer) const { return layer_head_dim_k.empty() ? head_dim_k : layer_head_dim_k[size_t(layer)]; }
-    int64_t dim_v(int64_t layer) const { return layer_head_dim_v.empty() ? head_dim_v : layer_head_dim_v[size_t(layer)]; }
+    int64_t dim_k(int64_t layer) const {
+        return layer_head_dim_k.empty() ? head_dim_k : layer_head_dim_k[size_t(layer)];
+    }
+    int64_t dim_v(int64_t layer) const {
+        return layer_head_dim_v.empty() ? head_dim_v : layer_head_dim_v[size_t(layer)];
+    }
     int64_t q_width(int64_t layer) const { return n_heads[size_t(layer)] * dim_k(layer); }
     int64_t k_width(int64_t layer) const { return n_kv_heads[size_t(layer)] * dim_k(layer); }
     int64_t v_width(int64_t layer) const { return n_kv_heads[size_t(layer)] * dim_v(layer); }
     int64_t o_width(int64_t layer) const { return n_heads[size_t(layer)] * dim_v(layer); }
 };
 
-// Reads keys "{architecture}.{name}" and keeps the first thing that is wrong; the values it returns afterwards are harmless.
-// Used by every read_config: read all fields, then return finish().
+// Reads keys "{architecture}.{name}" and keeps the first thing that is wrong; the values it returns afterwards are
+// harmless. Used by every read_config: read all fields, then return finish().
 class ConfigReader {
 public:
-    // `architecture` is the file's general.architecture, which prefixes its keys. Lifetime: the metadata outlives the reader.
+    // `architecture` is the file's general.architecture, which prefixes its keys. Lifetime: the metadata outlives the
+    // reader.
     ConfigReader(const Metadata& metadata, const ModelLimits& limits, std::string_view architecture);
 
     static constexpr int64_t kRequired = std::numeric_limits<int64_t>::min();
@@ -97,13 +102,14 @@ public:
     // Absent: `otherwise` (kRequired: an error). Outside [low, high] or not an integer: an error.
     int64_t integer(std::string_view name, int64_t low, int64_t high, int64_t otherwise = kRequired);
     // One value for all layers or an array with one per layer (longer arrays: the first n).
-    std::vector<int64_t> per_layer(std::string_view name, int64_t n, int64_t low, int64_t high, int64_t otherwise = kRequired);
+    std::vector<int64_t> per_layer(std::string_view name, int64_t n, int64_t low, int64_t high,
+                                   int64_t otherwise = kRequired);
     double number(std::string_view name, double low, double high, double otherwise);
     bool flag(std::string_view name, bool otherwise);
     std::string_view text(std::string_view name);  // empty when absent
 
-    // Everything that most architectures share: sizes, heads, norm, rope, window, experts. `style` is how this architecture pairs
-    // the values that turn.
+    // Everything that most architectures share: sizes, heads, norm, rope, window, experts. `style` is how this
+    // architecture pairs the values that turn.
     Config common(RopeStyle style);
     void rope(Config& config, RopeStyle style);
     // {architecture}.attention.sliding_window for every layer but each `pattern`-th (0: all layers slide).

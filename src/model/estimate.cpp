@@ -13,8 +13,8 @@ constexpr int64_t kStepTokens = 512;
 
 }  // namespace
 
-Result<MemoryEstimate> estimate_memory(const Metadata& metadata, std::span<const TensorView> tensors, int64_t n_positions,
-                                       kernels::KvKind kv) {
+Result<MemoryEstimate> estimate_memory(const Metadata& metadata, std::span<const TensorView> tensors,
+                                       int64_t n_positions, kernels::KvKind kv) {
     STERNA_TRY(plan, plan_model(metadata, {}));
     const Config& config = plan.config;
     MemoryEstimate estimate;

@@ -21,7 +21,7 @@ struct MemoryEstimate {
 constexpr int64_t kDefaultContext = 4096;
 
 // n_positions 0: the trained length, at most kDefaultContext.
-Result<MemoryEstimate> estimate_memory(const Metadata& metadata, std::span<const TensorView> tensors, int64_t n_positions,
-                                       kernels::KvKind kv);
+Result<MemoryEstimate> estimate_memory(const Metadata& metadata, std::span<const TensorView> tensors,
+                                       int64_t n_positions, kernels::KvKind kv);
 
 }  // namespace sterna

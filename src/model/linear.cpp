@@ -11,8 +11,8 @@ namespace {
 
 using kernels::ActKind;
 
-constexpr int64_t kTaskBytes = 32 << 10;     // of weights, times rows / 8: a task below it costs less than handing it out
-constexpr int64_t kTasksPerThread = 8;       // uneven speeds of cores cost at most an eighth of one thread's share
+constexpr int64_t kTaskBytes = 32 << 10;  // of weights, times rows / 8: a task below it costs less than handing it out
+constexpr int64_t kTasksPerThread = 8;    // uneven speeds of cores cost at most an eighth of one thread's share
 
 struct Quantized {
     kernels::Activations form[3];  // by ActKind
@@ -37,9 +37,12 @@ Quantized quantize(ForwardContext& c, const Input& input, std::span<const Matmul
     if (!q8_32 && !q8_256) return result;
     for_rows(c, input.n_rows, n, [&](int64_t row, int) {
         const float* from = input.values + row * n;
-        if (q8_32) k.quantize_q8_32(from, n, b.q8_32 + row * n, b.q8_32_scales + row * (n / 32), b.q8_32_sums + row * (n / 32));
+        if (q8_32)
+            k.quantize_q8_32(from, n, b.q8_32 + row * n, b.q8_32_scales + row * (n / 32),
+                             b.q8_32_sums + row * (n / 32));
         if (q8_256)
-            k.quantize_q8_256(from, n, b.q8_256 + row * n, b.q8_256_scales + row * (n / 256), b.q8_256_sums + row * (n / 16));
+            k.quantize_q8_256(from, n, b.q8_256 + row * n, b.q8_256_scales + row * (n / 256),
+                              b.q8_256_sums + row * (n / 16));
     });
     return result;
 }
@@ -53,7 +56,8 @@ kernels::Activations from_row(kernels::Activations x, int64_t row, int64_t n_col
 }
 
 // The part's output rows of panels [begin, end), counted from its first panel.
-void multiply(ForwardContext& c, const MatmulJob& job, const MatmulPart& part, const Quantized& x, int64_t begin, int64_t end, int worker) {
+void multiply(ForwardContext& c, const MatmulJob& job, const MatmulPart& part, const Quantized& x, int64_t begin,
+              int64_t end, int worker) {
     const PackedMatrix& matrix = *part.matrix;
     kernels::MatmulArgs args = {};
     args.weights = matrix.data();
@@ -87,7 +91,8 @@ void run_task(ForwardContext& c, const MatmulJob& job, const Quantized& x, int64
     int64_t n = std::min(end * kernels::kPanelRows, job.n_out) - row;
     for (int64_t t = 0; t < job.n_rows; ++t)
         activate(c, job.main.out + t * job.out_stride + row,
-                 job.second_out ? job.second_out + t * job.out_stride + row : nullptr, n, job.act + t * job.act_stride + row);
+                 job.second_out ? job.second_out + t * job.out_stride + row : nullptr, n,
+                 job.act + t * job.act_stride + row);
 }
 
 int64_t cost(const MatmulJob& job) {
@@ -122,7 +127,8 @@ void run_jobs(ForwardContext& c, const Input& input, std::span<const MatmulJob> 
     for (size_t i = 0; i < jobs.size(); ++i) {
         int64_t n = std::clamp<int64_t>((n_wanted * cost(jobs[i]) + total / 2) / total, 1, jobs[i].n_panels);
         for (int64_t part = 0; part < n; ++part)
-            tasks.push_back({int32_t(i), int32_t(jobs[i].n_panels * part / n), int32_t(jobs[i].n_panels * (part + 1) / n)});
+            tasks.push_back(
+                {int32_t(i), int32_t(jobs[i].n_panels * part / n), int32_t(jobs[i].n_panels * (part + 1) / n)});
     }
     c.pool.run(int(tasks.size()), [&](int index, int worker) {
         const MatmulTask& task = tasks[size_t(index)];

@@ -1,5 +1,5 @@
-// Matrix products of a step: several at once over the same input rows, which are turned to int8 once per form that the matrices
-// want. Work is split by panels of output rows, so no thread shares a sum. Used by blocks; thread-compatible.
+// Matrix products of a step: several at once over the same input rows, which are turned to int8 once per form that the
+// matrices want. Work is split by panels of output rows, so no thread shares a sum. Used by blocks; thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@ namespace sterna {
 
 struct ForwardContext;
 
-// One matrix on rows [row_begin, row_begin + n_rows) of the input: out[t * out_stride + r] = (W x_t)[r] * scale + bias[r].
+// One matrix on rows [row_begin, row_begin + n_rows) of the input: out[t * out_stride + r] = (W x_t)[r] * scale +
+// bias[r].
 struct MatmulPart {
     const PackedMatrix* matrix = nullptr;
     const float* bias = nullptr;
@@ -24,12 +25,12 @@ struct MatmulPart {
 // A matrix, or two of equal size whose outputs meet in an activation: act[t][r] = f(main[t][r]) * second[t][r].
 struct MatmulJob {
     MatmulPart main;
-    MatmulPart second;          // matrix null: none
+    MatmulPart second;  // matrix null: none
     int64_t n_panels = 0;
-    int64_t n_out = 0;          // rows of `main` that this job makes
+    int64_t n_out = 0;  // rows of `main` that this job makes
     int64_t out_stride = 0;
     int64_t row_begin = 0, n_rows = 0;
-    float* act = nullptr;       // [n_rows][act_stride]; null: no activation
+    float* act = nullptr;  // [n_rows][act_stride]; null: no activation
     int64_t act_stride = 0;
     const float* second_out = nullptr;  // row 0 of the second factor
 };

@@ -26,18 +26,22 @@ bool is_extended(const Config& config, const SequenceState& sequence) {
 
 Status check_step(const Config& config, const Weights& weights, const Step& step) {
     if (step.layout.layers.size() != size_t(config.n_layers))
-        return fail(ErrorCode::kBadArgument, "step: a state layout of {} layers, expected {}", step.layout.layers.size(), config.n_layers);
+        return fail(ErrorCode::kBadArgument, "step: a state layout of {} layers, expected {}",
+                    step.layout.layers.size(), config.n_layers);
     bool wants_output = false;
     for (const StepToken& token : step.tokens) {
         if (token.token < 0 || token.token >= config.vocab_size)
-            return fail(ErrorCode::kBadArgument, "step: token {}, expected 0 to {}", token.token, config.vocab_size - 1);
+            return fail(ErrorCode::kBadArgument, "step: token {}, expected 0 to {}", token.token,
+                        config.vocab_size - 1);
         if (token.sequence < 0 || size_t(token.sequence) >= step.sequences.size())
             return fail(ErrorCode::kBadArgument, "step: sequence {} of {}", token.sequence, step.sequences.size());
         size_t n_pages = step.sequences[size_t(token.sequence)].pages.size();
         if (token.position < 0 || size_t(token.position / StateLayout::kPagePositions) >= n_pages)
-            return fail(ErrorCode::kBadArgument, "step: position {} outside the sequence's {} pages", token.position, n_pages);
+            return fail(ErrorCode::kBadArgument, "step: position {} outside the sequence's {} pages", token.position,
+                        n_pages);
         if (!weights.position_embedding.empty() && token.position >= config.context_length)
-            return fail(ErrorCode::kLimit, "step: position {}, the model knows {}", token.position, config.context_length);
+            return fail(ErrorCode::kLimit, "step: position {}, the model knows {}", token.position,
+                        config.context_length);
         wants_output = wants_output || token.wants_logits;
     }
     if (wants_output && !step.output) return fail(ErrorCode::kBadArgument, "step: no place for the output");
@@ -53,7 +57,8 @@ Status fill_ends(const Config& config, const Step& step, int64_t* end) {
         size_t stop = begin;
         while (stop < n && step.tokens[stop].sequence == step.tokens[begin].sequence) {
             if (step.tokens[stop].position != int32_t(stop - begin))
-                return fail(ErrorCode::kBadArgument, "step: position {} where {} is due: this model takes a whole text in one step",
+                return fail(ErrorCode::kBadArgument,
+                            "step: position {} where {} is due: this model takes a whole text in one step",
                             step.tokens[stop].position, stop - begin);
             ++stop;
         }
@@ -71,7 +76,8 @@ void fill_rope(ForwardContext& c) {
     auto& b = c.buffers;
     for_rows(c, c.n_rows, 64 * pairs, [&](int64_t row, int) {
         const StepToken& token = c.step.tokens[size_t(row)];
-        bool extended = !frequencies.extended.empty() && is_extended(c.config, c.step.sequences[size_t(token.sequence)]);
+        bool extended =
+            !frequencies.extended.empty() && is_extended(c.config, c.step.sequences[size_t(token.sequence)]);
         rope_row(extended ? frequencies.extended : frequencies.global, token.position, rope.attention_factor,
                  b.cos_global + row * pairs, b.sin_global + row * pairs);
         if (!frequencies.local.empty())
@@ -95,14 +101,16 @@ Result<ModelPlan> plan_model(const Metadata& metadata, const ModelLimits& limits
     if (!name) return fail(ErrorCode::kBadFile, "general.architecture: missing, expected one of {}", known_names());
     const Architecture* architecture = find_architecture(*name);
     if (!architecture)
-        return fail(ErrorCode::kUnsupported, "general.architecture: \"{}\", expected one of {}", name->substr(0, 64), known_names());
+        return fail(ErrorCode::kUnsupported, "general.architecture: \"{}\", expected one of {}", name->substr(0, 64),
+                    known_names());
     STERNA_TRY(config, architecture->read_config(metadata, limits, *name));
     return ModelPlan{architecture, std::move(config)};
 }
 
 Model::~Model() = default;
 
-Result<std::unique_ptr<Model>> Model::load(const Metadata& metadata, const TensorSource& tensors, const LoadOptions& options) {
+Result<std::unique_ptr<Model>> Model::load(const Metadata& metadata, const TensorSource& tensors,
+                                           const LoadOptions& options) {
     if (!options.pool) return fail(ErrorCode::kBadArgument, "load: no thread pool");
     STERNA_TRY(plan, plan_model(metadata, options.limits));
     std::vector<TensorSpec> table = plan.architecture->tensors(plan.config);
@@ -115,9 +123,13 @@ Result<std::unique_ptr<Model>> Model::load(const Metadata& metadata, const Tenso
     return model;
 }
 
-int64_t Model::weight_bytes() const { return sterna::weight_bytes(weights_); }
+int64_t Model::weight_bytes() const {
+    return sterna::weight_bytes(weights_);
+}
 
-int64_t Model::output_width() const { return is_embedding_model() ? config_.width : config_.vocab_size; }
+int64_t Model::output_width() const {
+    return is_embedding_model() ? config_.width : config_.vocab_size;
+}
 
 Status Model::forward(Workspace& workspace, const Step& step) const {
     if (step.tokens.empty()) return {};
@@ -128,13 +140,14 @@ Status Model::forward(Workspace& workspace, const Step& step) const {
     buffers.n_wanted = 0;
     for (size_t i = 0; i < step.tokens.size(); ++i)
         if (step.tokens[i].wants_logits) buffers.wanted[buffers.n_wanted++] = int64_t(i);
-    ForwardContext context{config_,           weights_, step, workspace, workspace.pool, workspace.kernels, buffers,
-                           int64_t(step.tokens.size())};
+    ForwardContext context{config_,        weights_,          step,    workspace,
+                           workspace.pool, workspace.kernels, buffers, int64_t(step.tokens.size())};
     fill_rope(context);
     return architecture_->forward(context);
 }
 
-void pool_rows(const kernels::Kernels& kernels, Pooling pooling, const float* rows, int64_t n_rows, int64_t width, float* out) {
+void pool_rows(const kernels::Kernels& kernels, Pooling pooling, const float* rows, int64_t n_rows, int64_t width,
+               float* out) {
     if (n_rows == 0) return;
     if (pooling == Pooling::kCls || pooling == Pooling::kLast) {
         const float* row = pooling == Pooling::kCls ? rows : rows + (n_rows - 1) * width;

@@ -1,5 +1,6 @@
 // A model: configuration, packed weights, and the forward pass of its architecture. Immutable after load; share freely.
-// An architecture is one file, arch_NAME.cpp, that defines `const Architecture kArch_NAME`; CMake lists them (registry.cpp.in).
+// An architecture is one file, arch_NAME.cpp, that defines `const Architecture kArch_NAME`; CMake lists them
+// (registry.cpp.in).
 #pragma once
 
 #include <atomic>
@@ -20,11 +21,12 @@
 
 namespace sterna {
 
-// One token of a step. Tokens of one sequence stand in rising position order, without gaps; several sequences may be in one step.
+// One token of a step. Tokens of one sequence stand in rising position order, without gaps; several sequences may be in
+// one step.
 struct StepToken {
     int32_t token = 0;
     int32_t position = 0;
-    int32_t sequence = 0;       // index into Step::sequences
+    int32_t sequence = 0;  // index into Step::sequences
     bool wants_logits = false;
 };
 
@@ -35,7 +37,7 @@ struct Workspace {
 
     ThreadPool& pool;
     const kernels::Kernels& kernels;
-    struct Buffers;                     // grows to the largest step seen
+    struct Buffers;  // grows to the largest step seen
     std::unique_ptr<Buffers> buffers;
 };
 
@@ -43,9 +45,11 @@ struct Step {
     std::span<const StepToken> tokens;
     std::span<const SequenceState> sequences;
     const StateLayout& layout;
-    // [number of tokens that want logits, in order][vocab_size]; for embedding models [.., width] of the final hidden states.
+    // [number of tokens that want logits, in order][vocab_size]; for embedding models [.., width] of the final hidden
+    // states.
     float* output = nullptr;
-    const std::atomic<bool>* cancel = nullptr;  // read once per layer; a cancelled step leaves its new positions undefined
+    const std::atomic<bool>* cancel =
+        nullptr;  // read once per layer; a cancelled step leaves its new positions undefined
 };
 
 struct LoadOptions {
@@ -57,19 +61,21 @@ struct LoadOptions {
 class Model {
 public:
     // Checks every tensor's shape and type against the architecture's table before packing. Copies what it needs.
-    static Result<std::unique_ptr<Model>> load(const Metadata& metadata, const TensorSource& tensors, const LoadOptions& options);
+    static Result<std::unique_ptr<Model>> load(const Metadata& metadata, const TensorSource& tensors,
+                                               const LoadOptions& options);
     ~Model();
 
     const Config& config() const { return config_; }
     const Architecture& architecture() const { return *architecture_; }
     const Weights& weights() const { return weights_; }
-    int64_t weight_bytes() const;             // packed
+    int64_t weight_bytes() const;  // packed
     bool is_embedding_model() const { return !config_.causal; }
     // Values per output row: vocab_size, or width for embedding models.
     int64_t output_width() const;
 
-    // Runs the step: writes the new positions' KV, and the wanted outputs. Errors: a token id, sequence or position out of range, a
-    // cancelled step, no memory. Embedding models (not causal) want each text whole in one step, from position 0.
+    // Runs the step: writes the new positions' KV, and the wanted outputs. Errors: a token id, sequence or position out
+    // of range, a cancelled step, no memory. Embedding models (not causal) want each text whole in one step, from
+    // position 0.
     Status forward(Workspace& workspace, const Step& step) const;
 
 private:
@@ -90,7 +96,9 @@ struct ModelPlan {
 };
 Result<ModelPlan> plan_model(const Metadata& metadata, const ModelLimits& limits);
 
-// One vector [width] for the final hidden states [n_rows][width] of a text: their mean (also for kNone), the first or the last.
-void pool_rows(const kernels::Kernels& kernels, Pooling pooling, const float* rows, int64_t n_rows, int64_t width, float* out);
+// One vector [width] for the final hidden states [n_rows][width] of a text: their mean (also for kNone), the first or
+// the last.
+void pool_rows(const kernels::Kernels& kernels, Pooling pooling, const float* rows, int64_t n_rows, int64_t width,
+               float* out);
 
 }  // namespace sterna

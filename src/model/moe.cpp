@@ -1,5 +1,6 @@
-// Mixture of experts: a router chooses for each token; rows are sorted by expert, so that an expert's weights are read once for all its
-// tokens; the results join in order of rank. Each token's sum is the same whatever else is in the batch.
+// Mixture of experts: a router chooses for each token; rows are sorted by expert, so that an expert's weights are read
+// once for all its tokens; the results join in order of rank. Each token's sum is the same whatever else is in the
+// batch.
 #include <cstring>
 
 #include "model/blocks.h"
@@ -8,7 +9,8 @@ namespace sterna {
 
 namespace {
 
-// Chooses k experts by descending probability, ties by the lower id. Also right when probabilities are NaN: k different experts.
+// Chooses k experts by descending probability, ties by the lower id. Also right when probabilities are NaN: k different
+// experts.
 void choose(const Config& config, const float* probability, int32_t* expert, float* weight) {
     int64_t k = config.n_experts_used;
     float sum = 0.0f;

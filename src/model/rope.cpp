@@ -10,8 +10,8 @@ namespace sterna {
 
 namespace {
 
-// YaRN (Peng et al. 2023, section 3.2): pairs that turn often within the original context keep their frequency, slow ones are
-// interpolated, those between are mixed linearly. Returns the share that keeps its frequency.
+// YaRN (Peng et al. 2023, section 3.2): pairs that turn often within the original context keep their frequency, slow
+// ones are interpolated, those between are mixed linearly. Returns the share that keeps its frequency.
 double yarn_kept_share(const RopeConfig& rope, int64_t pair) {
     auto pair_of_turns = [&](double turns) {
         double wavelengths = double(rope.original_context) / (turns * 2.0 * std::numbers::pi);
@@ -47,7 +47,8 @@ RopeFrequencies rope_frequencies(const Config& config, const Weights& weights) {
     bool has_short = !weights.rope_factors_short.empty();
     result.global = frequencies(rope, rope.theta, true, has_short ? weights.rope_factors_short : weights.rope_factors);
     if (rope.theta_local > 0.0) result.local = frequencies(rope, rope.theta_local, false, {});
-    if (!weights.rope_factors_long.empty()) result.extended = frequencies(rope, rope.theta, true, weights.rope_factors_long);
+    if (!weights.rope_factors_long.empty())
+        result.extended = frequencies(rope, rope.theta, true, weights.rope_factors_long);
     return result;
 }
 

@@ -1,5 +1,5 @@
-// Rotary position embedding: base frequencies at load, and the cosines and sines of a step's positions. In double, by the kernels'
-// own functions, then rounded to float: the same bits everywhere, however positions are batched.
+// Rotary position embedding: base frequencies at load, and the cosines and sines of a step's positions. In double, by
+// the kernels' own functions, then rounded to float: the same bits everywhere, however positions are batched.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What a forward pass reads and writes besides weights: the KV cache and recurrent state of each sequence, seen as pages.
-// The engine owns pages and decides which sequence holds which; a model only knows the layout inside a page.
+// What a forward pass reads and writes besides weights: the KV cache and recurrent state of each sequence, seen as
+// pages. The engine owns pages and decides which sequence holds which; a model only knows the layout inside a page.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ struct StateLayout {
     static constexpr int64_t kPagePositions = 32;
 
     struct Layer {
-        int64_t k_offset = -1;      // of head 0 in a page; -1: the layer reads no KV
+        int64_t k_offset = -1;  // of head 0 in a page; -1: the layer reads no KV
         int64_t v_offset = -1;
         int64_t head_stride_k = 0;  // bytes from one KV head's K to the next
         int64_t head_stride_v = 0;
@@ -37,12 +37,13 @@ struct StateLayout {
     static StateLayout make(const Config& config, kernels::KvKind wanted);
 };
 
-// One sequence's memory during a step. Lifetime: the step. Position p lies in pages[p / kPagePositions]; pages are 64-byte aligned.
+// One sequence's memory during a step. Lifetime: the step. Position p lies in pages[p / kPagePositions]; pages are
+// 64-byte aligned.
 struct SequenceState {
     std::span<uint8_t* const> pages;
     uint8_t* recurrent = nullptr;
-    // Positions the sequence may grow to, the same in all its steps. Longrope models (phi3) use their long factors when it is
-    // above the original context, the short ones otherwise.
+    // Positions the sequence may grow to, the same in all its steps. Longrope models (phi3) use their long factors when
+    // it is above the original context, the short ones otherwise.
     int64_t max_positions = 0;
 };
 

@@ -1,5 +1,5 @@
-// Rows of tensor tables that many architectures share; each architecture appends what is its own. Names on the left are GGUF's, on the
-// right those of Hugging Face checkpoints of the Llama pattern.
+// Rows of tensor tables that many architectures share; each architecture appends what is its own. Names on the left are
+// GGUF's, on the right those of Hugging Face checkpoints of the Llama pattern.
 #pragma once
 
 #include <span>
@@ -34,12 +34,16 @@ inline constexpr TensorSpec kAttention[] = {
 
 // The same for adjacent-pair RoPE, with the biases that some Llama descendants have.
 inline constexpr TensorSpec kAttentionAdjacent[] = {
-    {&L::q, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", "width, q_width", true, Change::kInterleaveQ},
-    {&L::k, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight", "width, k_width", true, Change::kInterleaveK},
+    {&L::q, "blk.{}.attn_q.weight", "model.layers.{}.self_attn.q_proj.weight", "width, q_width", true,
+     Change::kInterleaveQ},
+    {&L::k, "blk.{}.attn_k.weight", "model.layers.{}.self_attn.k_proj.weight", "width, k_width", true,
+     Change::kInterleaveK},
     {&L::v, "blk.{}.attn_v.weight", "model.layers.{}.self_attn.v_proj.weight", "width, v_width"},
     {&L::attn_output, "blk.{}.attn_output.weight", "model.layers.{}.self_attn.o_proj.weight", "o_width, width"},
-    {BiasSlot{&L::q}, "blk.{}.attn_q.bias", "model.layers.{}.self_attn.q_proj.bias", "q_width", kOptional, Change::kInterleaveQ},
-    {BiasSlot{&L::k}, "blk.{}.attn_k.bias", "model.layers.{}.self_attn.k_proj.bias", "k_width", kOptional, Change::kInterleaveK},
+    {BiasSlot{&L::q}, "blk.{}.attn_q.bias", "model.layers.{}.self_attn.q_proj.bias", "q_width", kOptional,
+     Change::kInterleaveQ},
+    {BiasSlot{&L::k}, "blk.{}.attn_k.bias", "model.layers.{}.self_attn.k_proj.bias", "k_width", kOptional,
+     Change::kInterleaveK},
     {BiasSlot{&L::v}, "blk.{}.attn_v.bias", "model.layers.{}.self_attn.v_proj.bias", "v_width", kOptional},
     {BiasSlot{&L::attn_output}, "blk.{}.attn_output.bias", "model.layers.{}.self_attn.o_proj.bias", "width", kOptional},
 };

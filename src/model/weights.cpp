@@ -9,7 +9,9 @@ namespace sterna {
 
 namespace {
 
-bool is_layer_spec(const TensorSpec& spec) { return spec.gguf_name.find("{}") != std::string_view::npos; }
+bool is_layer_spec(const TensorSpec& spec) {
+    return spec.gguf_name.find("{}") != std::string_view::npos;
+}
 
 // Vectors are decoded to floats; matrices are packed.
 bool is_vector(const Slot& slot) {
@@ -63,13 +65,14 @@ Status check_tensor(const TensorSpec& spec, const std::string& name, const Tenso
         return fail(ErrorCode::kBadFile, "{}: shape {}, expected {}", name, shape_text(*tensor), text_of(expected));
     const DTypeTraits* traits = dtype_traits(tensor->type);
     if (!traits || !traits->decode)
-        return fail(ErrorCode::kUnsupported, "{}: type {} cannot hold weights", name, dtype_name_of_number(uint32_t(tensor->type)));
+        return fail(ErrorCode::kUnsupported, "{}: type {} cannot hold weights", name,
+                    dtype_name_of_number(uint32_t(tensor->type)));
     if (is_vector(spec.slot) && traits->block_size != 1)
         return fail(ErrorCode::kUnsupported, "{}: type {}, expected F32, F16 or BF16", name, traits->name);
     auto bytes = dtype_bytes(tensor->type, uint64_t(tensor->n_elements()));
     if (tensor->shape[0] % traits->block_size || !bytes || *bytes != tensor->data.size())
-        return fail(ErrorCode::kBadFile, "{}: {} bytes do not hold {} of type {}", name, tensor->data.size(), shape_text(*tensor),
-                    traits->name);
+        return fail(ErrorCode::kBadFile, "{}: {} bytes do not hold {} of type {}", name, tensor->data.size(),
+                    shape_text(*tensor), traits->name);
     return {};
 }
 
@@ -90,7 +93,8 @@ Status for_each_tensor(const Config& config, const std::vector<TensorSpec>& tabl
     return {};
 }
 
-Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& weights, LayerWeights* layer, ThreadPool& pool) {
+Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& weights, LayerWeights* layer,
+                   ThreadPool& pool) {
     auto pack_into = [&](PackedMatrix& into) -> Status {
         STERNA_TRY(matrix, PackedMatrix::pack(tensor, pool));
         into = std::move(matrix);
@@ -98,13 +102,13 @@ Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& we
     };
     const Slot& slot = spec.slot;
     if (auto* vector = std::get_if<std::vector<float> Weights::*>(&slot)) {
-        weights.**vector = decode_vector(tensor);
+        weights.** vector = decode_vector(tensor);
     } else if (auto* matrix = std::get_if<PackedMatrix Weights::*>(&slot)) {
         return pack_into(weights.**matrix);
     } else if (auto* linear = std::get_if<Linear Weights::*>(&slot)) {
         return pack_into((weights.**linear).weight);
     } else if (auto* layer_vector = std::get_if<std::vector<float> LayerWeights::*>(&slot)) {
-        layer->**layer_vector = decode_vector(tensor);
+        layer->** layer_vector = decode_vector(tensor);
     } else if (auto* layer_linear = std::get_if<Linear LayerWeights::*>(&slot)) {
         return pack_into((layer->**layer_linear).weight);
     } else if (auto* bias = std::get_if<BiasSlot>(&slot)) {
@@ -129,7 +133,9 @@ Status check_factors(std::string_view name, const std::vector<float>& factors) {
     return {};
 }
 
-int64_t linear_bytes(const Linear& linear) { return linear.weight.bytes() + int64_t(linear.bias.size() * sizeof(float)); }
+int64_t linear_bytes(const Linear& linear) {
+    return linear.weight.bytes() + int64_t(linear.bias.size() * sizeof(float));
+}
 
 }  // namespace
 
@@ -170,29 +176,35 @@ std::string layer_name(std::string_view pattern, int64_t layer) {
     return name;
 }
 
-Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, const ModelLimits& limits) {
+Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors,
+                     const ModelLimits& limits) {
     const TensorView* embedding = tensors.find_tensor("token_embd.weight");
-    if (!embedding) return fail(ErrorCode::kBadFile, "token_embd.weight: missing, expected shape [{}, vocabulary]", config.width);
+    if (!embedding)
+        return fail(ErrorCode::kBadFile, "token_embd.weight: missing, expected shape [{}, vocabulary]", config.width);
     if (embedding->shape[1] < 1 || embedding->shape[1] > limits.max_vocab)
-        return fail(ErrorCode::kLimit, "token_embd.weight: {} rows, expected 1 to {}", embedding->shape[1], limits.max_vocab);
+        return fail(ErrorCode::kLimit, "token_embd.weight: {} rows, expected 1 to {}", embedding->shape[1],
+                    limits.max_vocab);
     config.vocab_size = embedding->shape[1];
     return for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) {
         return check_tensor(spec, name, tensors.find_tensor(name), resolve_shape(spec.shape, config, layer));
     });
 }
 
-Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, ThreadPool& pool,
-                             const std::atomic<bool>* cancel) {
+Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors,
+                             ThreadPool& pool, const std::atomic<bool>* cancel) {
     Weights weights;
     weights.layers.resize(size_t(config.n_layers));
-    Status loaded = for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
-        if (cancel && cancel->load(std::memory_order_relaxed)) return fail(ErrorCode::kCancelled, "loading: cancelled");
-        const TensorView* tensor = tensors.find_tensor(name);
-        if (!tensor) return {};
-        STERNA_CHECK(load_tensor(spec, *tensor, weights, layer < 0 ? nullptr : &weights.layers[size_t(layer)], pool));
-        tensors.release(*tensor);
-        return {};
-    });
+    Status loaded =
+        for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
+            if (cancel && cancel->load(std::memory_order_relaxed))
+                return fail(ErrorCode::kCancelled, "loading: cancelled");
+            const TensorView* tensor = tensors.find_tensor(name);
+            if (!tensor) return {};
+            STERNA_CHECK(
+                load_tensor(spec, *tensor, weights, layer < 0 ? nullptr : &weights.layers[size_t(layer)], pool));
+            tensors.release(*tensor);
+            return {};
+        });
     if (!loaded) return std::unexpected(std::move(loaded).error());
     STERNA_CHECK(check_factors("rope_freqs.weight", weights.rope_factors));
     STERNA_CHECK(check_factors("rope_factors_long.weight", weights.rope_factors_long));
@@ -221,8 +233,8 @@ int64_t weight_bytes(const Weights& weights) {
     int64_t total = weights.token_embedding.bytes() + linear_bytes(weights.output);
     total += int64_t((weights.position_embedding.size() + weights.token_type_embedding.size()) * sizeof(float));
     for (const LayerWeights& layer : weights.layers) {
-        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down,
-                                     &layer.gate_up, &layer.router})
+        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate,
+                                     &layer.up, &layer.down, &layer.gate_up, &layer.router})
             total += linear_bytes(*linear);
         for (const Experts* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts})
             for (const PackedMatrix& matrix : experts->matrices) total += matrix.bytes();

@@ -30,8 +30,10 @@ struct Experts {
 
 // Every slot that some architecture uses; an empty one is absent. Vectors are plain floats.
 struct LayerWeights {
-    std::vector<float> attn_norm, attn_norm_bias, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output_norm, attn_output_norm_bias;
-    std::vector<float> post_attention_norm, ffn_norm, ffn_sub_norm, post_ffn_norm, layer_output_norm, layer_output_norm_bias;
+    std::vector<float> attn_norm, attn_norm_bias, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output_norm,
+        attn_output_norm_bias;
+    std::vector<float> post_attention_norm, ffn_norm, ffn_sub_norm, post_ffn_norm, layer_output_norm,
+        layer_output_norm_bias;
     Linear q, k, v;
     Linear qkv;  // the three in one matrix, rows in this order
     Linear attn_output;
@@ -48,9 +50,9 @@ struct RopeFrequencies {
 
 struct Weights {
     PackedMatrix token_embedding;
-    std::vector<float> position_embedding, token_type_embedding;   // row-major [n][width]
+    std::vector<float> position_embedding, token_type_embedding;  // row-major [n][width]
     std::vector<float> embedding_norm, embedding_norm_bias, output_norm, output_norm_bias;
-    Linear output;             // empty weight: tied to token_embedding
+    Linear output;  // empty weight: tied to token_embedding
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
     std::vector<LayerWeights> layers;
     RopeFrequencies rope;
@@ -58,22 +60,23 @@ struct Weights {
 
 // Where a tensor goes: a member of Weights or of each LayerWeights.
 struct BiasSlot {
-    Linear LayerWeights::*linear;
+    Linear LayerWeights::* linear;
 };
 struct ScaleSlot {
-    Linear LayerWeights::*linear;
+    Linear LayerWeights::* linear;
 };
-using Slot = std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot, Experts LayerWeights::*,
-                          std::vector<float> Weights::*, PackedMatrix Weights::*, Linear Weights::*>;
+using Slot =
+    std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot,
+                 Experts LayerWeights::*, std::vector<float> Weights::*, PackedMatrix Weights::*, Linear Weights::*>;
 
 // What a converter does to the Hugging Face tensor on its way to GGUF, besides changing the type.
 enum class Change : uint8_t {
     kNone,
-    kInterleaveQ,  // rows of each head go from half-split to adjacent pairs (n_heads heads)
-    kInterleaveK,  // the same for n_kv_heads heads
-    kPlusOne,      // norm weights are stored with 1 added (gemma)
-    kStack,        // one tensor per expert; the second {} of hf_name counts them
-    kTernaryScale, // the mean magnitude goes to the `.scale` tensor, -1 0 1 stay (bitnet)
+    kInterleaveQ,   // rows of each head go from half-split to adjacent pairs (n_heads heads)
+    kInterleaveK,   // the same for n_kv_heads heads
+    kPlusOne,       // norm weights are stored with 1 added (gemma)
+    kStack,         // one tensor per expert; the second {} of hf_name counts them
+    kTernaryScale,  // the mean magnitude goes to the `.scale` tensor, -1 0 1 stay (bitnet)
 };
 
 // One row of an architecture's tensor table. Views are string literals.
@@ -99,19 +102,20 @@ std::string layer_name(std::string_view pattern, int64_t layer);
 struct ForwardContext;
 
 struct Architecture {
-    std::string_view name;                     // general.architecture
-    std::array<std::string_view, 3> aliases;   // other values of it; unused ones are empty
+    std::string_view name;                    // general.architecture
+    std::array<std::string_view, 3> aliases;  // other values of it; unused ones are empty
     Result<Config> (*read_config)(const Metadata& metadata, const ModelLimits& limits, std::string_view architecture);
     std::vector<TensorSpec> (*tensors)(const Config& config);
     Status (*forward)(ForwardContext& context);
 };
 
 // Checks every tensor of the table (presence, type, shape), sets config.vocab_size from the token embedding.
-Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, const ModelLimits& limits);
+Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors,
+                     const ModelLimits& limits);
 
 // Packs every tensor. Requires: check_tensors() passed.
-Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors, ThreadPool& pool,
-                             const std::atomic<bool>* cancel);
+Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors,
+                             ThreadPool& pool, const std::atomic<bool>* cancel);
 
 // Bytes that load_weights() will keep. Requires: check_tensors() passed.
 int64_t packed_bytes(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors);

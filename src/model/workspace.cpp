@@ -32,7 +32,9 @@ Workspace::Workspace(ThreadPool& pool_, const kernels::Kernels& kernels_)
     : pool(pool_), kernels(kernels_), buffers(std::make_unique<Buffers>()) {}
 Workspace::~Workspace() = default;
 
-void Workspace::Buffers::Free::operator()(uint8_t* p) const { ::operator delete(p, std::align_val_t(kAlignment)); }
+void Workspace::Buffers::Free::operator()(uint8_t* p) const {
+    ::operator delete(p, std::align_val_t(kAlignment));
+}
 
 int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_workers, uint8_t* base) {
     int64_t qkv_width = 0, o_width = 0, ffn_width = 0;
@@ -42,8 +44,8 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
         o_width = std::max(o_width, config.o_width(layer));
         ffn_width = std::max(ffn_width, config.ffn_width[size_t(layer)]);
         int64_t group = config.n_heads[size_t(layer)] / config.n_kv_heads[size_t(layer)];
-        attention_stride =
-            std::max(attention_stride, kernels::attention_scratch_floats(config.dim_k(layer), config.dim_v(layer), group));
+        attention_stride = std::max(attention_stride,
+                                    kernels::attention_scratch_floats(config.dim_k(layer), config.dim_v(layer), group));
     }
     attention_stride = (attention_stride + 15) / 16 * 16;
     bool experts = config.n_experts > 0;
@@ -95,8 +97,10 @@ Status Workspace::Buffers::reserve(const Config& config, int64_t n_tokens, int n
     if (wanted_bytes > capacity_) {
         memory_.reset();
         capacity_ = 0;
-        memory_.reset(static_cast<uint8_t*>(::operator new(size_t(wanted_bytes), std::align_val_t(kAlignment), std::nothrow)));
-        if (!memory_) return fail(ErrorCode::kOutOfMemory, "workspace: {} bytes for a step of {} tokens", wanted_bytes, n_tokens);
+        memory_.reset(
+            static_cast<uint8_t*>(::operator new(size_t(wanted_bytes), std::align_val_t(kAlignment), std::nothrow)));
+        if (!memory_)
+            return fail(ErrorCode::kOutOfMemory, "workspace: {} bytes for a step of {} tokens", wanted_bytes, n_tokens);
         capacity_ = wanted_bytes;
     }
     carve(config, n_tokens, n_workers, memory_.get());

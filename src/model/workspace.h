@@ -1,5 +1,5 @@
-// The memory of one forward pass, carved from one allocation that grows to the largest step seen. Thread-compatible; worker w of the
-// pool uses only its own scratch.
+// The memory of one forward pass, carved from one allocation that grows to the largest step seen. Thread-compatible;
+// worker w of the pool uses only its own scratch.
 #pragma once
 
 #include <cstdint>
@@ -14,13 +14,13 @@ namespace sterna {
 
 struct Workspace::Buffers {
     // ---- Rows of activations. T: tokens of the step; R: rows that enter the feed-forward (T, or T * chosen experts)
-    float* x = nullptr;       // [T][width]          residual stream
-    float* h = nullptr;       // [T][width]          normed input of a sublayer
-    float* y = nullptr;       // [T][width]          output of a sublayer, before it joins the stream
-    float* qkv = nullptr;     // [T][q + k + v]
-    float* attn = nullptr;    // [T][o_width]        heads side by side
-    float* ffn = nullptr;     // [R][2 * ffn]        gate, then up
-    float* act = nullptr;     // [R][ffn]            after the activation
+    float* x = nullptr;     // [T][width]          residual stream
+    float* h = nullptr;     // [T][width]          normed input of a sublayer
+    float* y = nullptr;     // [T][width]          output of a sublayer, before it joins the stream
+    float* qkv = nullptr;   // [T][q + k + v]
+    float* attn = nullptr;  // [T][o_width]        heads side by side
+    float* ffn = nullptr;   // [R][2 * ffn]        gate, then up
+    float* act = nullptr;   // [R][ffn]            after the activation
 
     // ---- Int8 forms of the input of the linear layers that run now
     int8_t* q8_32 = nullptr;
@@ -33,24 +33,24 @@ struct Workspace::Buffers {
     // ---- Positions
     float* cos_global = nullptr;  // [T][pairs], and so on
     float* sin_global = nullptr;
-    float* cos_local = nullptr;   // sliding layers with a theta of their own
+    float* cos_local = nullptr;  // sliding layers with a theta of their own
     float* sin_local = nullptr;
-    int64_t* end = nullptr;       // [T] positions of the token's sequence that it may see
-    int64_t* wanted = nullptr;    // [n_wanted] indices of the tokens that want an output
+    int64_t* end = nullptr;     // [T] positions of the token's sequence that it may see
+    int64_t* wanted = nullptr;  // [n_wanted] indices of the tokens that want an output
     int64_t n_wanted = 0;
 
     // ---- Experts. k: chosen per token
-    float* router = nullptr;         // [T][n_experts]
-    int32_t* expert = nullptr;       // [T * k] chosen, best first
-    float* expert_weight = nullptr;  // [T * k]
-    int64_t* slot = nullptr;         // [T * k] row of the choice among rows sorted by expert
-    int64_t* expert_begin = nullptr; // [n_experts + 1] first such row of each expert
-    float* expert_in = nullptr;      // [T * k][width]
-    float* expert_out = nullptr;     // [T * k][width]
+    float* router = nullptr;          // [T][n_experts]
+    int32_t* expert = nullptr;        // [T * k] chosen, best first
+    float* expert_weight = nullptr;   // [T * k]
+    int64_t* slot = nullptr;          // [T * k] row of the choice among rows sorted by expert
+    int64_t* expert_begin = nullptr;  // [n_experts + 1] first such row of each expert
+    float* expert_in = nullptr;       // [T * k][width]
+    float* expert_out = nullptr;      // [T * k][width]
 
     // ---- Per worker
-    uint8_t* matmul_scratch = nullptr;    // [workers][kMatmulScratchBytes]
-    float* attention_scratch = nullptr;   // [workers][attention_stride]
+    uint8_t* matmul_scratch = nullptr;   // [workers][kMatmulScratchBytes]
+    float* attention_scratch = nullptr;  // [workers][attention_stride]
     int64_t attention_stride = 0;
 
     std::vector<MatmulJob> jobs;

@@ -1,5 +1,6 @@
-// Tiny random models against the logits that transformers computes with them (tools/make_model_golden.py), and against themselves:
-// every instruction set, number of threads, split of the prompt and company in the batch gives the same bits.
+// Tiny random models against the logits that transformers computes with them (tools/make_model_golden.py), and against
+// themselves: every instruction set, number of threads, split of the prompt and company in the batch gives the same
+// bits.
 #include <cstdio>
 
 #include "harness.h"
@@ -62,7 +63,8 @@ TEST_P(Golden, UnwantedRowsChangeNothing) {
     for (size_t i = 0; i < tokens.size(); ++i) {
         bool wants = i % 5 == 2;
         step.push_back({.token = tokens[i], .position = int32_t(i), .sequence = 0, .wants_logits = wants});
-        if (wants) wanted.insert(wanted.end(), all.begin() + ptrdiff_t(i * width), all.begin() + ptrdiff_t((i + 1) * width));
+        if (wants)
+            wanted.insert(wanted.end(), all.begin() + ptrdiff_t(i * width), all.begin() + ptrdiff_t((i + 1) * width));
     }
     std::vector<float> found(wanted.size());
     ASSERT_TRUE(Runner(*test.model, {}).step(step, found.data()));
@@ -72,8 +74,8 @@ TEST_P(Golden, UnwantedRowsChangeNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3", "granite",
-                                         "bitnet", "bert"),
+                         testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3",
+                                         "phi3", "granite", "bitnet", "bert"),
                          [](const auto& test) {
                              std::string name = test.param;
                              for (char& c : name)

@@ -87,7 +87,8 @@ Status Runner::step(std::span<const StepToken> tokens, float* output) {
             if (token.sequence == i && token.position >= 0) grow(sequences_[i], size_t(token.position) + 1);
         states[i] = {.pages = sequences_[i].pages, .recurrent = nullptr, .max_positions = options_.max_positions};
     }
-    return model_.forward(workspace_, {.tokens = tokens, .sequences = states, .layout = layout_, .output = output, .cancel = nullptr});
+    return model_.forward(
+        workspace_, {.tokens = tokens, .sequences = states, .layout = layout_, .output = output, .cancel = nullptr});
 }
 
 std::vector<float> Runner::feed(std::span<const int32_t> tokens) {
@@ -98,10 +99,12 @@ std::vector<float> Runner::feed(std::span<const int32_t> tokens) {
         std::vector<StepToken> step_tokens;
         for (int i = 0; options_.stranger && i < 3; ++i, ++stranger_position_) {
             int32_t token = int32_t((stranger_position_ * 7 + 3) % model_.config().vocab_size);
-            step_tokens.push_back({.token = token, .position = stranger_position_, .sequence = 1, .wants_logits = false});
+            step_tokens.push_back(
+                {.token = token, .position = stranger_position_, .sequence = 1, .wants_logits = false});
         }
         for (size_t i = 0; i < n; ++i)
-            step_tokens.push_back({.token = tokens[begin + i], .position = position_++, .sequence = 0, .wants_logits = true});
+            step_tokens.push_back(
+                {.token = tokens[begin + i], .position = position_++, .sequence = 0, .wants_logits = true});
         auto status = step(step_tokens, all.data() + begin * width);
         if (!status) {
             ADD_FAILURE() << status.error().message;
@@ -120,7 +123,8 @@ double relative_difference(std::span<const float> found, std::span<const float> 
     double difference = 0, largest = 0;
     if (found.size() != wanted.size()) return INFINITY;
     for (size_t i = 0; i < wanted.size(); ++i) {
-        difference = std::fmax(difference, std::isfinite(found[i]) ? std::fabs(double(found[i]) - double(wanted[i])) : INFINITY);
+        difference =
+            std::fmax(difference, std::isfinite(found[i]) ? std::fabs(double(found[i]) - double(wanted[i])) : INFINITY);
         largest = std::fmax(largest, std::fabs(double(wanted[i])));
     }
     return difference / largest;

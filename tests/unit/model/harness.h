@@ -1,14 +1,14 @@
-// What the model tests share: reading a file whole (also where there is no mapping), and running a token sequence through a model in
-// chosen chunks, alone or beside a stranger, with pages that are handed out in no particular order.
+// What the model tests share: reading a file whole (also where there is no mapping), and running a token sequence
+// through a model in chosen chunks, alone or beside a stranger, with pages that are handed out in no particular order.
 #pragma once
+
+#include <gtest/gtest.h>
 
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "base/thread_pool.h"
 #include "format/gguf.h"
@@ -38,7 +38,7 @@ struct RunOptions {
     int threads = 1;
     size_t chunk = 1 << 20;
     kernels::KvKind kv = kernels::KvKind::kF32;
-    bool stranger = false;      // another sequence of other length and phase is in every step
+    bool stranger = false;  // another sequence of other length and phase is in every step
     int64_t max_positions = 1 << 20;
 };
 

@@ -1,5 +1,5 @@
-// Trained models: exact greedy tokens and logits of two small Llama-2 style models that an independent NumPy forward pass checked
-// (shared test data, models/README.md).
+// Trained models: exact greedy tokens and logits of two small Llama-2 style models that an independent NumPy forward
+// pass checked (shared test data, models/README.md).
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -57,8 +57,8 @@ TEST(Trained, Stories260K) {
     expect_golden(*test.model, *read_whole_file(golden_path->string()), "stories260K");
 }
 
-// A llama2.c checkpoint (version 0) seen as metadata and tensors, without a file between. Its q and k rows already stand in adjacent
-// pairs, as GGUF wants them.
+// A llama2.c checkpoint (version 0) seen as metadata and tensors, without a file between. Its q and k rows already
+// stand in adjacent pairs, as GGUF wants them.
 class Llama2cCheckpoint : public Metadata, public TensorSource {
 public:
     explicit Llama2cCheckpoint(std::vector<uint8_t> bytes) : bytes_(std::move(bytes)) {
@@ -76,7 +76,8 @@ public:
             at += n;
         };
         auto add_layers = [&](const char* part, int64_t n_in, int64_t n_out) {
-            for (int64_t i = 0; i < n_layers; ++i) add("blk." + std::to_string(i) + "." + part + ".weight", n_in, n_out);
+            for (int64_t i = 0; i < n_layers; ++i)
+                add("blk." + std::to_string(i) + "." + part + ".weight", n_in, n_out);
         };
         add("token_embd.weight", dim, header_[5]);
         add_layers("attn_norm", dim, 1);
@@ -94,7 +95,8 @@ public:
     bool has(std::string_view key) const override { return get_int(key) || get_string(key); }
     std::optional<int64_t> get_int(std::string_view key) const override {
         static constexpr const char* kKeys[] = {"embedding_length",     "feed_forward_length",     "block_count",
-                                                "attention.head_count", "attention.head_count_kv", "", "context_length"};
+                                                "attention.head_count", "attention.head_count_kv", "",
+                                                "context_length"};
         for (int i = 0; i < 7; ++i)
             if (key == std::string("llama.") + kKeys[i]) return header_[i];
         return std::nullopt;
