@@ -35,8 +35,8 @@
 #if defined(_MSC_VER)
 #error "gcc or clang is needed"
 #endif
-// The scalar build leaves inlining to the compiler: 64-byte values unrolled everywhere would take minutes to compile, for no speed.
-#if defined(STERNA_ISA_SCALAR)
+// The scalar build (and a test build over emulated intrinsics) leaves inlining to the compiler: 64-byte values unrolled everywhere would take minutes to compile, for no speed.
+#if defined(STERNA_ISA_SCALAR) || defined(STERNA_EMULATE_AVX512)
 #define STERNA_INLINE inline
 #define STERNA_LAMBDA
 #else

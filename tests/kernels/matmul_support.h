@@ -16,7 +16,23 @@
 #include "tensor/dtype_blocks.h"
 #include "tensor/pack.h"
 
+#ifdef STERNA_HAVE_EMULATED_AVX512
+namespace sterna::kernels {
+extern const Kernels kAvx512Emulated;
+}
+#endif
+
 namespace sterna::testing {
+
+// Every table of this CPU, and those that an emulation makes possible.
+inline std::vector<const kernels::Kernels*> tested_tables() {
+    const kernels::KernelList list = kernels::all();
+    std::vector<const kernels::Kernels*> tables(list.tables, list.tables + list.n);
+#ifdef STERNA_HAVE_EMULATED_AVX512
+    tables.push_back(&kernels::kAvx512Emulated);
+#endif
+    return tables;
+}
 
 inline constexpr DType kMatmulTypes[] = {
     DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0,   DType::kQ4_0,   DType::kQ4_1,  DType::kQ5_0,  DType::kQ5_1,  DType::kQ2_K,

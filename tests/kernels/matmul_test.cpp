@@ -74,8 +74,8 @@ TEST_P(Matmul, EveryTableGivesTheScalarBits) {
             const Acts x = quantize(scalar, kernels::act_kind(w.kind()), in, shape.n_tokens, m.n_cols);
             const MatmulResult expected = run_matmul(scalar, w, x);
             ASSERT_TRUE(expected.guards_whole);
-            for (int i = 0; i < kernels::all().n; ++i) {
-                const Kernels& table = *kernels::all().tables[i];
+            for (const Kernels* each : tested_tables()) {
+                const Kernels& table = *each;
                 for (int64_t split : {int64_t(1) << 30, int64_t(1)}) {
                     const MatmulResult got = run_matmul(table, w, x, split);
                     EXPECT_TRUE(got.guards_whole) << table.name;
@@ -101,9 +101,9 @@ TEST(Quantize, EveryTableGivesTheScalarBits) {
     for (size_t n = 0; auto& in : inputs) {
         for (auto kind : {kernels::ActKind::kQ8_32, kernels::ActKind::kQ8_256}) {
             const Acts expected = quantize(scalar, kind, in, 1, 1024);
-            for (int i = 0; i < kernels::all().n; ++i) {
-                const Acts got = quantize(*kernels::all().tables[i], kind, in, 1, 1024);
-                EXPECT_EQ(got.q, expected.q) << kernels::all().tables[i]->name << " input " << n;
+            for (const Kernels* table : tested_tables()) {
+                const Acts got = quantize(*table, kind, in, 1, 1024);
+                EXPECT_EQ(got.q, expected.q) << table->name << " input " << n;
                 EXPECT_EQ(got.sums, expected.sums);
                 EXPECT_TRUE(same_bits(got.scales, expected.scales));
             }

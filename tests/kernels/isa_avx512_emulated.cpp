@@ -1,0 +1,6 @@
+// The AVX-512 bodies over emulated intrinsics: the table kAvx512Emulated.
+#define STERNA_EMULATE_AVX512
+#define STERNA_ISA_AVX512
+#define STERNA_TABLE kAvx512Emulated
+#define STERNA_TABLE_NAME "avx512 (emulated)"
+#include "kernels/isa_body.inl"
