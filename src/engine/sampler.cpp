@@ -203,6 +203,7 @@ void Sampler::keep_top_k(size_t k) {
         return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
     };
     candidates_.clear();
+    k = std::min(k, logits_.size());
     if (k <= kHeapLimit) {
         for (size_t i = 0; i < logits_.size(); ++i) {
             if (candidates_.size() == k && !(logits_[i] > candidates_.front().logit)) continue;
@@ -222,7 +223,8 @@ void Sampler::keep_top_k(size_t k) {
             candidates_.resize(k);
         }
     }
-    if (k < logits_.size()) std::ranges::sort(candidates_, {}, &Candidate::token);
+    // A full set of many candidates is in order already.
+    if (k <= kHeapLimit || k < logits_.size()) std::ranges::sort(candidates_, {}, &Candidate::token);
 }
 
 float Sampler::softmax_candidates() {

@@ -52,6 +52,7 @@ public:
         STERNA_CHECK(session_->set_tokens(history));
         while (int64_t(guess_.size()) < n) {
             STERNA_CHECK(engine_.evaluate(*session_));
+            if (guess_.empty()) session_->checkpoint();  // the next call goes on from here
             auto token = sampler_.sample(session_->logits(), session_->tokens(), position + guess_.size());
             if (!token) break;
             guess_.push_back(*token);
