@@ -104,7 +104,7 @@ struct KvStoreArgs {
 // ---- The table -------------------------------------------------------------------------------------------------------------
 
 struct Kernels {
-    const char* name;  // "scalar", "avx2", "avx512", "amx", "neon", "wasm"
+    const char* name;  // "scalar", "avx2", "avx512", "neon", "neon_dot", "wasm"
 
     MatmulFn matmul[int(WeightKind::kCount)];
 
@@ -142,7 +142,8 @@ struct Kernels {
 
 // The best table for this CPU, or the one named by STERNA_ISA; chosen once. An unknown or unusable name is reported by isa_error().
 const Kernels& active();
-// Null unless STERNA_ISA names a table that does not exist or that this CPU cannot run; then a sentence.
+// Null unless STERNA_ISA names a table that does not exist or that this CPU cannot run, or a table gave other bits than the scalar one in a short
+// test and is therefore not in all(); then a sentence.
 const char* isa_error();
 // Every table that this CPU can run, scalar first. Tests and benchmarks run them all.
 struct KernelList {

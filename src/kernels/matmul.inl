@@ -4,7 +4,12 @@
 namespace sterna::kernels {
 namespace {
 
-constexpr int kTileTokens = 4;   // tokens that share a load of weights: 4 x 2 registers of sums on AVX2
+// Tokens that share a load of weights. AVX2: 4 x 2 registers of sums; AVX-512: 8 of its 32, enough to hide the latency of vpdpbusd.
+#if defined(STERNA_ISA_AVX512)
+constexpr int kTileTokens = 8;
+#else
+constexpr int kTileTokens = 4;
+#endif
 #if defined(STERNA_ISA_SCALAR)
 constexpr int kGroupTokens = 1;
 #else
@@ -303,6 +308,9 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
             int64_t token = 0;
             for (; token + kTileTokens <= n_tokens; token += kTileTokens)
                 tile_chunk<F, kTileTokens>(blocks, n, group, first, token, acc + 16 * token);
+            if constexpr (kTileTokens > 4) {
+                if (n_tokens - token >= 4) tile_chunk<F, 4>(blocks, n, group, first, token, acc + 16 * token), token += 4;
+            }
             if (n_tokens - token >= 2) tile_chunk<F, 2>(blocks, n, group, first, token, acc + 16 * token), token += 2;
             if (n_tokens - token == 1) tile_chunk<F, 1>(blocks, n, group, first, token, acc + 16 * token);
         }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/layout.h"
 
 #if defined(STERNA_HAVE_AVX2)
 #include <cpuid.h>
@@ -49,16 +50,59 @@ Cpu probe() {
 }
 #endif
 
+// A product of 16 rows and 256 columns for 1 and for 9 tokens, of a kind of each sort, has the scalar table's bits. Catches a CPU, an emulator or a
+// hypervisor whose instructions do not do what they are said to; takes well under a millisecond.
+constexpr int kTestCols = 256, kTestTokens = 9;
+
+struct SelfTest {
+    alignas(64) uint8_t weights[kTestCols * kPanelRows * 4];
+    alignas(64) float x[kTestTokens * kTestCols];
+    int8_t q[kTestTokens * kTestCols];
+    float scales[kTestTokens * kTestCols / 32];
+    int16_t sums[kTestTokens * kTestCols / 16];
+    float expected[kTestTokens * kPanelRows], got[kTestTokens * kPanelRows];
+    alignas(64) uint8_t scratch[kMatmulScratchBytes];
+
+    void multiply(const Kernels& table, WeightKind kind, int n_tokens, float* out) {
+        const bool wide = act_kind(kind) == ActKind::kQ8_256;
+        const int n_scales = kTestCols / (wide ? 256 : 32), n_sums = kTestCols / (wide ? 16 : 32);
+        for (int t = 0; t < n_tokens; ++t) {
+            (wide ? table.quantize_q8_256 : table.quantize_q8_32)(x + t * kTestCols, kTestCols, q + t * kTestCols, scales + t * n_scales, sums + t * n_sums);
+        }
+        table.matmul[int(kind)]({weights, panel_bytes(kind, kTestCols), 0, 1, kPanelRows, kTestCols, {x, q, scales, sums, n_scales, n_sums}, n_tokens,
+                                 out, kPanelRows, scratch});
+    }
+
+    bool same(const Kernels& table, const Kernels& reference) {
+        uint32_t state = 1;
+        auto next = [&] { return (state = state * 1664525u + 1013904223u) >> 16; };
+        for (float& value : x) value = float(int(next() & 0xffff) - 32768) * 0x1p-14f;
+        constexpr WeightKind kKinds[] = {WeightKind::kQ8_0, WeightKind::kQ4_0, WeightKind::kQ4_K, WeightKind::kQ6_K, WeightKind::kIQ4_XS, WeightKind::kTQ2_0};
+        for (WeightKind kind : kKinds) {
+            const int64_t n_blocks = kTestCols / layout_of(kind).block_cols, halves = halves_offset(kind, n_blocks);
+            for (int64_t i = 0; i < halves; ++i) weights[i] = uint8_t(next());
+            // Halves between 2^-9 and 2^-5; as IQ4_XS's scale bits any value serves.
+            for (int64_t i = halves; i < panel_bytes(kind, kTestCols); i += 2) weights[i] = uint8_t(next()), weights[i + 1] = uint8_t(0x18 + next() % 16);
+            for (int n_tokens = 1; n_tokens <= kTestTokens; n_tokens += kTestTokens - 1) {
+                multiply(reference, kind, n_tokens, expected);
+                multiply(table, kind, n_tokens, got);
+                if (memcmp(expected, got, size_t(n_tokens) * kPanelRows * sizeof(float)) != 0) return false;
+            }
+        }
+        return true;
+    }
+};
+
 constexpr int kMaxTables = 8;
 
 struct Choice {
     const Kernels* tables[kMaxTables];
     int n = 0;
     const Kernels* active = nullptr;
-    char error[160] = "";
+    char error[240] = "";
 
     Choice() {
-        add(kScalarKernels);
+        tables[n++] = &kScalarKernels;
 #if defined(STERNA_HAVE_AVX2)
         const Cpu cpu = probe();
         if (cpu.avx2) add(kAvx2Kernels);
@@ -78,7 +122,17 @@ struct Choice {
         if (const char* wanted = getenv("STERNA_ISA"); wanted && *wanted) choose(wanted);
     }
 
-    void add(const Kernels& table) { tables[n++] = &table; }
+    void add(const Kernels& table) {
+        auto* test = static_cast<SelfTest*>(aligned_alloc(64, (sizeof(SelfTest) + 63) / 64 * 64));
+        if (!test) return;
+        if (test->same(table, kScalarKernels)) {
+            tables[n++] = &table;
+        } else {
+            append(table.name);
+            append(": wrong results on this CPU, not used. ");
+        }
+        free(test);
+    }
 
     const Kernels* find(const char* name) const {
         for (int i = 0; i < n; ++i)
