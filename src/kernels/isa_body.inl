@@ -1,4 +1,5 @@
-// What every isa_*.cpp consists of: the bodies, compiled for the ISA that the file has defined, and its one exported table, STERNA_TABLE.
+// What every isa_*.cpp consists of: the bodies, compiled for the ISA that the file has defined, and its one exported
+// table, STERNA_TABLE.
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "simd/vec.h"
@@ -12,6 +13,8 @@ using namespace sterna::simd::STERNA_ISA_NS;
 }  // namespace
 }  // namespace sterna::kernels
 
+// Each builds on those before it.
+// clang-format off
 #include "kernels/quantize.inl"
 #include "kernels/matmul_formats.inl"
 #include "kernels/matmul.inl"
@@ -19,6 +22,7 @@ using namespace sterna::simd::STERNA_ISA_NS;
 #include "kernels/rows.inl"
 #include "kernels/kv.inl"
 #include "kernels/attention.inl"
+// clang-format on
 
 namespace sterna::kernels {
 
@@ -26,10 +30,10 @@ extern const Kernels STERNA_TABLE;
 const Kernels STERNA_TABLE = {
     .name = STERNA_TABLE_NAME,
     // In the order of WeightKind.
-    .matmul = {matmul_float<FloatF32>, matmul_float<FloatF16>, matmul_float<FloatBF16>, matmul<FormatQ8_0>, matmul<FormatQ4_0>,
-               matmul<FormatQ4_1>, matmul<FormatQ5_0>, matmul<FormatQ5_1>, matmul<FormatQ2_K>, matmul<FormatQ3_K>, matmul<FormatQ4_K>,
-               matmul<FormatQ5_K>, matmul<FormatQ6_K>, matmul<FormatIQ4_NL>, matmul<FormatIQ4_XS>, matmul<FormatMXFP4>,
-               matmul<FormatTQ1_0>, matmul<FormatTQ2_0>},
+    .matmul = {matmul_float<FloatF32>, matmul_float<FloatF16>, matmul_float<FloatBF16>, matmul<FormatQ8_0>,
+               matmul<FormatQ4_0>, matmul<FormatQ4_1>, matmul<FormatQ5_0>, matmul<FormatQ5_1>, matmul<FormatQ2_K>,
+               matmul<FormatQ3_K>, matmul<FormatQ4_K>, matmul<FormatQ5_K>, matmul<FormatQ6_K>, matmul<FormatIQ4_NL>,
+               matmul<FormatIQ4_XS>, matmul<FormatMXFP4>, matmul<FormatTQ1_0>, matmul<FormatTQ2_0>},
     .quantize_q8_32 = quantize_q8_32,
     .quantize_q8_256 = quantize_q8_256,
     .rms_norm = rms_norm,

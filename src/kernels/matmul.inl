@@ -1,10 +1,11 @@
-// Matrix products of the quantized kinds. Two paths with the same sums and the same float steps, so with the same bits:
-//   one token:  the packed words are unpacked in registers and multiplied at once (bound by memory)
-//   more:       a panel's block is unpacked into scratch once and multiplied with tiles of tokens (bound by the multiplier)
+// Matrix products of the quantized kinds. Two paths with the same sums and the same float steps, so with the same bits.
+// One token: the packed words are unpacked in registers and multiplied at once (bound by memory). More: a panel's block
+// is unpacked into scratch once and multiplied with tiles of tokens (bound by the multiplier).
 namespace sterna::kernels {
 namespace {
 
-// Tokens that share a load of weights. AVX2: 4 x 2 registers of sums; AVX-512: 8 of its 32, enough to hide the latency of vpdpbusd.
+// Tokens that share a load of weights. AVX2: 4 x 2 registers of sums; AVX-512: 8 of its 32, enough to hide the latency
+// of vpdpbusd.
 #if defined(STERNA_ISA_AVX512)
 constexpr int kTileTokens = 8;
 #else
@@ -13,20 +14,27 @@ constexpr int kTileTokens = 4;
 #if defined(STERNA_ISA_SCALAR)
 constexpr int kGroupTokens = 1;
 #else
-constexpr int kGroupTokens = 64;  // tokens between two passes over the weights: their activations stay in the second-level cache
+constexpr int kGroupTokens =
+    64;  // tokens between two passes over the weights: their activations stay in the second-level cache
 #endif
 constexpr int64_t kPrefetchBytes = 1536;
 
-template <typename F> constexpr int kSubs = F::kCols / F::kSub;
+template <typename F>
+constexpr int kSubs = F::kCols / F::kSub;
 // Dots that one chain may take.
-template <typename F> constexpr int kLimit = chain_dots(F::kMaxWeight) < 1 ? 1 : chain_dots(F::kMaxWeight);
+template <typename F>
+constexpr int kLimit = chain_dots(F::kMaxWeight) < 1 ? 1 : chain_dots(F::kMaxWeight);
 
-constexpr int min_int(int a, int b) { return a < b ? a : b; }
+constexpr int min_int(int a, int b) {
+    return a < b ? a : b;
+}
 
 template <typename F, int Sub>
 STERNA_INLINE Scale sub_scale(const B64* scales) {
-    if constexpr (F::kSignedScales) return scale_s8<Sub % 4>(scales[Sub / 4]);
-    else return scale_u8<Sub % 4>(scales[Sub / 4]);
+    if constexpr (F::kSignedScales)
+        return scale_s8<Sub % 4>(scales[Sub / 4]);
+    else
+        return scale_u8<Sub % 4>(scales[Sub / 4]);
 }
 
 // sum over sub-blocks of factor[sub] * sums[sub]; factors are int8 or uint8, four sub-blocks per vector.
@@ -37,8 +45,10 @@ STERNA_INLINE I32 weighted_sums(const B64* factors, const int16_t* sums) {
         constexpr int first = 2 * pair % 4;
         const B64 x = factors[pair / 2];
         const B64 both = splat4(reinterpret_cast<const int8_t*>(sums + 2 * pair));
-        if constexpr (Signed) total = total + madd16(pairs_s8<first, first + 1>(x), both);
-        else total = total + madd16(pairs_u8<first, first + 1>(x), both);
+        if constexpr (Signed)
+            total = total + madd16(pairs_s8<first, first + 1>(x), both);
+        else
+            total = total + madd16(pairs_u8<first, first + 1>(x), both);
     });
     return total;
 }
@@ -55,11 +65,14 @@ STERNA_INLINE F32 add_block(F32 acc, F32 d, F32 m, float activation_scale, I32 i
 
 template <typename F>
 STERNA_INLINE F32 second_half(const uint8_t* halves) {
-    if constexpr (F::kMins || F::kAffine) return F::m(halves);
-    else return zero_f32();
+    if constexpr (F::kMins || F::kAffine)
+        return F::m(halves);
+    else
+        return zero_f32();
 }
 
-// ---- One token ---------------------------------------------------------------------------------------------------------------
+// ---- One token
+// ---------------------------------------------------------------------------------------------------------------
 
 template <typename F, int Run>
 STERNA_INLINE I32 dot_run_signed(const uint8_t* words, const int8_t* q, const int16_t* sums, const B64* scales) {
@@ -70,13 +83,17 @@ STERNA_INLINE I32 dot_run_signed(const uint8_t* words, const int8_t* q, const in
         const Scale scale = sub_scale<F, sub>(scales);
         for (int i = 0; i < F::kSteps; ++i) {
             F::template step<Run>(words, i, w);
-            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA { chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale); });
+            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA {
+                chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale);
+            });
         }
         return settle(chain, sums[sub], scale);
     } else {
         for (int i = 0; i < F::kSteps; ++i) {
             F::template step<Run>(words, i, w);
-            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA { chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale_one()); });
+            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA {
+                chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale_one());
+            });
         }
         return settle(chain, sums[sub]);
     }
@@ -91,7 +108,8 @@ STERNA_INLINE I32 dot_run(const uint8_t* words, const int8_t* q, const B64* scal
         Chain chain = chain_zero();
         for (int i = 0; i < n_steps; ++i) {
             F::template step<Run>(words, i, w);
-            unroll<n_planes>([&](auto p) STERNA_LAMBDA { chain = chain_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i)); });
+            unroll<n_planes>(
+                [&](auto p) STERNA_LAMBDA { chain = chain_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i)); });
         }
         return widen(chain);
     } else {
@@ -102,11 +120,15 @@ STERNA_INLINE I32 dot_run(const uint8_t* words, const int8_t* q, const B64* scal
             unroll<n_planes>([&](auto p) STERNA_LAMBDA { chain[p] = chain_zero(); });
             for (int end = i + piece; i < end; ++i) {
                 F::template step<Run>(words, i, w);
-                unroll<n_planes>([&](auto p) STERNA_LAMBDA { chain[p] = chain_dot(chain[p], w[p], splat4(q + F::column(Run, p) + 4 * i)); });
+                unroll<n_planes>([&](auto p) STERNA_LAMBDA {
+                    chain[p] = chain_dot(chain[p], w[p], splat4(q + F::column(Run, p) + 4 * i));
+                });
             }
             unroll<n_planes>([&](auto p) STERNA_LAMBDA {
-                if constexpr (F::kScaled) isum = isum + widen(chain[p], sub_scale<F, F::column(Run, p) / F::kSub>(scales));
-                else isum = isum + widen(chain[p]);
+                if constexpr (F::kScaled)
+                    isum = isum + widen(chain[p], sub_scale<F, F::column(Run, p) / F::kSub>(scales));
+                else
+                    isum = isum + widen(chain[p]);
             });
         }
         return isum;
@@ -114,17 +136,22 @@ STERNA_INLINE I32 dot_run(const uint8_t* words, const int8_t* q, const B64* scal
 }
 
 template <typename F>
-STERNA_INLINE F32 dot_block(F32 acc, const uint8_t* words, const uint8_t* halves, const int8_t* q, const int16_t* sums, float activation_scale) {
+STERNA_INLINE F32 dot_block(F32 acc, const uint8_t* words, const uint8_t* halves, const int8_t* q, const int16_t* sums,
+                            float activation_scale) {
     B64 scales[4], mins[4];
     if constexpr (F::kScaled) F::scales(words, halves, scales);
     I32 isum = zero_i32(), msum = zero_i32();
     unroll<F::kRuns>([&](auto run) STERNA_LAMBDA {
-        if constexpr (F::kSigned) isum = isum + dot_run_signed<F, run>(words, q, sums, scales);
-        else isum = isum + dot_run<F, run>(words, q, scales);
+        if constexpr (F::kSigned)
+            isum = isum + dot_run_signed<F, run>(words, q, sums, scales);
+        else
+            isum = isum + dot_run<F, run>(words, q, scales);
     });
     if constexpr (F::kZero != 0) {
-        if constexpr (F::kScaled) isum = isum - weighted_sums<kSubs<F>, F::kSignedScales>(scales, sums) * splat(int32_t(F::kZero));
-        else isum = isum - splat(int32_t(F::kZero * sums[0]));
+        if constexpr (F::kScaled)
+            isum = isum - weighted_sums<kSubs<F>, F::kSignedScales>(scales, sums) * splat(int32_t(F::kZero));
+        else
+            isum = isum - splat(int32_t(F::kZero * sums[0]));
     }
     if constexpr (F::kMins) {
         F::mins(words, mins);
@@ -143,7 +170,8 @@ void matmul_one(const MatmulArgs& args, const int8_t* q, const float* scales, co
         for (int64_t block = 0; block < n_blocks; ++block) {
             const uint8_t* w = words + block * (64 * kWords<F>);
             for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
-            acc = dot_block<F>(acc, w, halves + block * F::kHalfBytes, q + block * F::kCols, sums + block * kSubs<F>, scales[block]);
+            acc = dot_block<F>(acc, w, halves + block * F::kHalfBytes, q + block * F::kCols, sums + block * kSubs<F>,
+                               scales[block]);
         }
         const int64_t row = panel * kPanelRows, left = args.n_rows - row;
         store_first(out + row, acc, left < kPanelRows ? int(left) : kPanelRows);
@@ -159,18 +187,21 @@ struct Group {
 };
 
 #if !defined(STERNA_ISA_SCALAR)
-// ---- Many tokens -------------------------------------------------------------------------------------------------------------
+// ---- Many tokens
+// -------------------------------------------------------------------------------------------------------------
 
 // A block of a panel, unpacked: weights by column, then the integer factors in the form that the tile loop wants.
 template <typename F>
 struct Unpacked {
     alignas(64) uint8_t weights[F::kCols * 16];
-    alignas(64) uint8_t scales[F::kScaled ? kSubs<F> * 64 : 64];      // Scale per sub-block
-    alignas(64) uint8_t pairs[F::kScaled ? kSubs<F> / 2 * 64 : 64];  // int16 pairs: the scales (zero points) or the minima
+    alignas(64) uint8_t scales[F::kScaled ? kSubs<F> * 64 : 64];  // Scale per sub-block
+    alignas(
+        64) uint8_t pairs[F::kScaled ? kSubs<F> / 2 * 64 : 64];  // int16 pairs: the scales (zero points) or the minima
     alignas(64) float d[16];
     alignas(64) float m[16];
 };
-template <typename F> constexpr bool kHasPairs = F::kMins || (F::kScaled && F::kZero != 0);
+template <typename F>
+constexpr bool kHasPairs = F::kMins || (F::kScaled && F::kZero != 0);
 
 template <typename F>
 void unpack(const uint8_t* words, const uint8_t* halves, Unpacked<F>& to) {
@@ -178,7 +209,8 @@ void unpack(const uint8_t* words, const uint8_t* halves, Unpacked<F>& to) {
         for (int i = 0; i < steps_of<F>(run); ++i) {
             B64 w[F::kPlanes];
             F::template step<run>(words, i, w);
-            unroll<planes_of<F>(run)>([&](auto p) STERNA_LAMBDA { store(to.weights + 16 * F::column(run, p) + 64 * i, w[p]); });
+            unroll<planes_of<F>(run)>([&](auto p)
+                                          STERNA_LAMBDA { store(to.weights + 16 * F::column(run, p) + 64 * i, w[p]); });
         }
     });
     if constexpr (F::kScaled) {
@@ -188,8 +220,10 @@ void unpack(const uint8_t* words, const uint8_t* halves, Unpacked<F>& to) {
         if constexpr (F::kMins) F::mins(words, mins);
         unroll<kSubs<F> / 2>([&](auto pair) STERNA_LAMBDA {
             constexpr int first = 2 * pair % 4;
-            if constexpr (F::kMins) store(to.pairs + 64 * pair, pairs_u8<first, first + 1>(mins[pair / 2]));
-            else if constexpr (kHasPairs<F>) store(to.pairs + 64 * pair, pairs_s8<first, first + 1>(scales[pair / 2]));
+            if constexpr (F::kMins)
+                store(to.pairs + 64 * pair, pairs_u8<first, first + 1>(mins[pair / 2]));
+            else if constexpr (kHasPairs<F>)
+                store(to.pairs + 64 * pair, pairs_s8<first, first + 1>(scales[pair / 2]));
         });
     }
     store(to.d, F::d(halves));
@@ -213,15 +247,21 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub,
         SignedChain chain[T];
         unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = signed_zero(); });
         Scale scale;
-        if constexpr (F::kScaled) scale = load_scale(block.scales + 64 * sub);
-        else scale = scale_one();
+        if constexpr (F::kScaled)
+            scale = load_scale(block.scales + 64 * sub);
+        else
+            scale = scale_one();
         for (int i = 0; i < n_dots; ++i) {
             const B64 w = load_b64(weights + 64 * i);
-            unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = signed_dot(chain[t], w, splat4(x.q[t] + column + 4 * i), scale); });
+            unroll<T>([&](auto t) STERNA_LAMBDA {
+                chain[t] = signed_dot(chain[t], w, splat4(x.q[t] + column + 4 * i), scale);
+            });
         }
         unroll<T>([&](auto t) STERNA_LAMBDA {
-            if constexpr (F::kScaled) isum[t] = isum[t] + settle(chain[t], x.sums[t][sub], scale);
-            else isum[t] = isum[t] + settle(chain[t], x.sums[t][sub]);
+            if constexpr (F::kScaled)
+                isum[t] = isum[t] + settle(chain[t], x.sums[t][sub], scale);
+            else
+                isum[t] = isum[t] + settle(chain[t], x.sums[t][sub]);
         });
     } else {
         constexpr int piece = min_int(min_int(n_dots, kLimit<F>), 32);
@@ -233,7 +273,9 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub,
             for (int i = k * fitting; i < (k + 1) * fitting; i += step) {
                 unroll<step>([&](auto j) STERNA_LAMBDA {
                     const B64 w = load_b64(weights + 64 * (i + j));
-                    unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = chain_dot(chain[t], w, splat4(x.q[t] + column + 4 * (i + j))); });
+                    unroll<T>([&](auto t) STERNA_LAMBDA {
+                        chain[t] = chain_dot(chain[t], w, splat4(x.q[t] + column + 4 * (i + j)));
+                    });
                 });
             }
             if constexpr (F::kScaled) {
@@ -273,10 +315,12 @@ __attribute__((noinline)) void tile_block(const Unpacked<F>& block, const Tile<T
 }
 
 // Unpacked blocks that one pass over the tokens shares: 256 columns.
-template <typename F> constexpr int kChunkBlocks = 256 / F::kCols;
+template <typename F>
+constexpr int kChunkBlocks = 256 / F::kCols;
 
 template <typename F, int T>
-void tile_chunk(const Unpacked<F>* blocks, int n_blocks, const Group& group, int64_t first_block, int64_t token, float* acc) {
+void tile_chunk(const Unpacked<F>* blocks, int n_blocks, const Group& group, int64_t first_block, int64_t token,
+                float* acc) {
     for (int b = 0; b < n_blocks; ++b) {
         Tile<T> x;
         const int64_t block = first_block + b;
@@ -309,14 +353,16 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
             for (; token + kTileTokens <= n_tokens; token += kTileTokens)
                 tile_chunk<F, kTileTokens>(blocks, n, group, first, token, acc + 16 * token);
             if constexpr (kTileTokens > 4) {
-                if (n_tokens - token >= 4) tile_chunk<F, 4>(blocks, n, group, first, token, acc + 16 * token), token += 4;
+                if (n_tokens - token >= 4)
+                    tile_chunk<F, 4>(blocks, n, group, first, token, acc + 16 * token), token += 4;
             }
             if (n_tokens - token >= 2) tile_chunk<F, 2>(blocks, n, group, first, token, acc + 16 * token), token += 2;
             if (n_tokens - token == 1) tile_chunk<F, 1>(blocks, n, group, first, token, acc + 16 * token);
         }
         const int64_t row = panel * kPanelRows, left = args.n_rows - row;
         const int valid = left < kPanelRows ? int(left) : kPanelRows;
-        for (int64_t t = 0; t < n_tokens; ++t) store_first(out + t * args.out_stride + row, load_f32(acc + 16 * t), valid);
+        for (int64_t t = 0; t < n_tokens; ++t)
+            store_first(out + t * args.out_stride + row, load_f32(acc + 16 * t), valid);
     }
 }
 
@@ -351,14 +397,16 @@ void matmul(const MatmulArgs& args) {
         group.q = args.x.q + token * args.n_cols;
         group.scales = args.x.scales + token * args.x.n_scales;
         if constexpr (regroup) {
-            for (int64_t t = 0; t < n; ++t) regroup_sums<F>(args.x.sums + (token + t) * args.x.n_sums, args.n_cols / 16, sums + t * group.n_sums);
+            for (int64_t t = 0; t < n; ++t)
+                regroup_sums<F>(args.x.sums + (token + t) * args.x.n_sums, args.n_cols / 16, sums + t * group.n_sums);
         } else {
             group.sums = args.x.sums + token * args.x.n_sums;
         }
         float* out = args.out + token * args.out_stride;
         if (n == 1) matmul_one<F>(args, group.q, group.scales, group.sums, out);
 #if !defined(STERNA_ISA_SCALAR)
-        else matmul_group<F>(args, group, n, out, rest);
+        else
+            matmul_group<F>(args, group, n, out, rest);
 #endif
     }
 }

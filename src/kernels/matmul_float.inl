@@ -16,7 +16,8 @@ struct FloatBF16 {
 };
 
 template <typename F, int T>
-STERNA_INLINE void float_tile(const uint8_t* weights, const float* x, int64_t n_cols, float* out, int64_t out_stride, int valid) {
+STERNA_INLINE void float_tile(const uint8_t* weights, const float* x, int64_t n_cols, float* out, int64_t out_stride,
+                              int valid) {
     F32 acc[T];
     unroll<T>([&](auto t) STERNA_LAMBDA { acc[t] = zero_f32(); });
     for (int64_t col = 0; col < n_cols; ++col) {
@@ -38,7 +39,8 @@ void matmul_float(const MatmulArgs& args) {
             const int valid = left < kPanelRows ? int(left) : kPanelRows;
             int64_t token = first;
             auto tile = [&](auto n) STERNA_LAMBDA {
-                float_tile<F, n>(weights, args.x.values + token * args.n_cols, args.n_cols, args.out + token * args.out_stride + row, args.out_stride, valid);
+                float_tile<F, n>(weights, args.x.values + token * args.n_cols, args.n_cols,
+                                 args.out + token * args.out_stride + row, args.out_stride, valid);
                 token += n;
             };
             while (token + 4 <= end) tile(Int<4>());

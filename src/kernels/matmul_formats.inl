@@ -1,13 +1,15 @@
-// How each quantized kind's words become bytes that can be multiplied: one struct per kind. See layout.h for where the words come from.
-//
-//   kCols             columns of a block; kKind leads to the rest (layout.h)
-//   kRuns, kSteps, kPlanes   step<run>(words, i, w) yields kPlanes vectors of 4 columns, starting at column(run, plane) + 4 i
-//   kSub              columns that share an integer scale (kCols when there is none)
-//   kMaxWeight        weights are 0..kMaxWeight (u7), or kSigned: any s8
-//   kZero             what an unsigned weight is too large by; taken out with the sums of the activations
-//   kScaled           scales(words, halves, s) yields the integer scales, four sub-blocks per vector; kSignedScales: as s8
-//   kMins             mins(words, m) too: value = (d scale) q - (dmin min)
-//   kAffine           a second half m: value = d q + m
+// How each quantized kind's words become bytes that can be multiplied: one struct per kind. See layout.h for where the
+// words come from.
+// clang-format off
+//   kCols          columns of a block; kKind leads to the rest (layout.h)
+//   kRuns, kSteps, kPlanes: step<run>(words, i, w) yields kPlanes vectors of 4 columns, from column(run, plane) + 4 i on
+//   kSub           columns that share an integer scale (kCols when there is none)
+//   kMaxWeight     weights are 0..kMaxWeight (u7), or kSigned: any s8
+//   kZero          what an unsigned weight is too large by; taken out with the sums of the activations
+//   kScaled        scales(words, halves, s) yields the integer scales, four sub-blocks per vector; kSignedScales: as s8
+//   kMins          mins(words, m) too: value = (d scale) q - (dmin min)
+//   kAffine        a second half m: value = d q + m
+// clang-format on
 namespace sterna::kernels {
 namespace {
 
@@ -35,21 +37,33 @@ template <int Halves>
 struct HalfScale {
     static constexpr int kHalves = Halves, kHalfBytes = 32 * Halves;
     static STERNA_INLINE F32 d(const uint8_t* halves) { return load_f16(reinterpret_cast<const uint16_t*>(halves)); }
-    static STERNA_INLINE F32 m(const uint8_t* halves) { return load_f16(reinterpret_cast<const uint16_t*>(halves + 32)); }
+    static STERNA_INLINE F32 m(const uint8_t* halves) {
+        return load_f16(reinterpret_cast<const uint16_t*>(halves + 32));
+    }
 };
 
-STERNA_INLINE B64 word(const uint8_t* words, int i) { return load_b64(words + 64 * i); }
-STERNA_INLINE B64 low_nibbles(B64 x) { return x & splat_u8(15); }
-STERNA_INLINE B64 high_nibbles(B64 x) { return shr16<4>(x) & splat_u8(15); }
+STERNA_INLINE B64 word(const uint8_t* words, int i) {
+    return load_b64(words + 64 * i);
+}
+STERNA_INLINE B64 low_nibbles(B64 x) {
+    return x & splat_u8(15);
+}
+STERNA_INLINE B64 high_nibbles(B64 x) {
+    return shr16<4>(x) & splat_u8(15);
+}
 // Shifts left by N, or right by -N.
 template <int N>
 STERNA_INLINE B64 move16(B64 x) {
-    if constexpr (N > 0) return shl16<N>(x);
-    else if constexpr (N < 0) return shr16<-N>(x);
-    else return x;
+    if constexpr (N > 0)
+        return shl16<N>(x);
+    else if constexpr (N < 0)
+        return shr16<-N>(x);
+    else
+        return x;
 }
 
-// ---- 32 columns ------------------------------------------------------------------------------------------------------------
+// ---- 32 columns
+// ------------------------------------------------------------------------------------------------------------
 
 struct Simple : Unscaled {
     static constexpr int kCols = 32, kSub = 32, kRuns = 1, kSteps = 4, kPlanes = 2;
@@ -63,7 +77,9 @@ struct FormatQ8_0 : Unscaled, HalfScale<1> {
     static constexpr bool kSigned = true, kAffine = false;
     static constexpr int column(int, int) { return 0; }
     template <int Run>
-    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) { w[0] = word(words, i); }
+    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
+        w[0] = word(words, i);
+    }
 };
 
 struct FormatQ4_0 : Simple, HalfScale<1> {
@@ -82,7 +98,9 @@ struct FormatQ4_1 : Simple, HalfScale<2> {
     static constexpr int kMaxWeight = 15, kZero = 0;
     static constexpr bool kAffine = true;
     template <int Run>
-    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) { FormatQ4_0::step<Run>(words, i, w); }
+    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
+        FormatQ4_0::step<Run>(words, i, w);
+    }
 };
 
 // Bit g of the regrouped qh belongs to columns 4g..4g+3.
@@ -102,7 +120,9 @@ struct FormatQ5_1 : Simple, HalfScale<2> {
     static constexpr int kMaxWeight = 31, kZero = 0;
     static constexpr bool kAffine = true;
     template <int Run>
-    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) { FormatQ5_0::step<Run>(words, i, w); }
+    static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
+        FormatQ5_0::step<Run>(words, i, w);
+    }
 };
 
 constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
@@ -135,12 +155,14 @@ struct FormatMXFP4 : Simple {
     // 2^(e - 128), half of the block's scale because the levels are doubled; subnormal below e = 2.
     static STERNA_INLINE F32 d(const uint8_t* exponents) {
         const I32 e = load_u8(exponents), one = splat(int32_t(1));
-        const I32 normal = shl<23>(e - one), small = select(eq(e, one), splat(int32_t(0x00400000)), splat(int32_t(0x00200000)));
+        const I32 normal = shl<23>(e - one),
+                  small = select(eq(e, one), splat(int32_t(0x00400000)), splat(int32_t(0x00200000)));
         return as_f32(select(gt(e, one), normal, small));
     }
 };
 
-// ---- 256 columns -----------------------------------------------------------------------------------------------------------
+// ---- 256 columns
+// -----------------------------------------------------------------------------------------------------------
 
 // The twelve scale bytes of Q4_K and Q5_K are three words.
 struct ScalesAndMins {
@@ -183,7 +205,8 @@ struct FormatQ5_K : ScalesAndMins, HalfScale<2> {
     }
 };
 
-// Q2_K, Q3_K and Q6_K: run = 2 * half + part; a half has 128 columns in four planes of 32, a part is 16 columns of every plane.
+// Q2_K, Q3_K and Q6_K: run = 2 * half + part; a half has 128 columns in four planes of 32, a part is 16 columns of
+// every plane.
 struct Planes16 {
     static constexpr int kCols = 256, kSub = 16, kRuns = 4, kSteps = 4, kPlanes = 4;
     static constexpr bool kSigned = false, kAffine = false, kScaled = true;
@@ -217,14 +240,16 @@ struct FormatQ3_K : Planes16, HalfScale<1> {
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
         constexpr int bit = 4 * (Run / 2);
-        const B64 x = word(words, 8 + 4 * Run + i), high = word(words, 4 * (Run % 2) + i), mask = splat_u8(3), four = splat_u8(4);
+        const B64 x = word(words, 8 + 4 * Run + i), high = word(words, 4 * (Run % 2) + i), mask = splat_u8(3),
+                  four = splat_u8(4);
         w[0] = (x & mask) | (move16<2 - bit>(high) & four);
         w[1] = (shr16<2>(x) & mask) | (move16<1 - bit>(high) & four);
         w[2] = (shr16<4>(x) & mask) | (move16<0 - bit>(high) & four);
         w[3] = (shr16<6>(x) & mask) | (move16<-1 - bit>(high) & four);
     }
     static STERNA_INLINE void scales(const uint8_t* words, const uint8_t*, B64* s) {
-        const B64 w0 = word(words, 24), w1 = word(words, 25), w2 = word(words, 26), high = splat_u8(48), bias = splat_u8(32);
+        const B64 w0 = word(words, 24), w1 = word(words, 25), w2 = word(words, 26), high = splat_u8(48),
+                  bias = splat_u8(32);
         s[0] = sub_u8(low_nibbles(w0) | (shl16<4>(w2) & high), bias);
         s[1] = sub_u8(low_nibbles(w1) | (shl16<2>(w2) & high), bias);
         s[2] = sub_u8(high_nibbles(w0) | (w2 & high), bias);
@@ -263,7 +288,8 @@ struct FormatIQ4_XS : HalfScale<2> {
         w[0] = lookup(levels, low_nibbles(x));
         w[1] = lookup(levels, high_nibbles(x));
     }
-    // scales_l holds scales 0, 2, 4, 6 in its low nibbles and 1, 3, 5, 7 in its high ones; scales_h two bits for each of the eight in order.
+    // scales_l holds scales 0, 2, 4, 6 in its low nibbles and 1, 3, 5, 7 in its high ones; scales_h two bits for each
+    // of the eight in order.
     static STERNA_INLINE void scales(const uint8_t* words, const uint8_t* halves, B64* s) {
         const I32 low = lanes_of(word(words, 0)), high = load_u16(reinterpret_cast<const uint16_t*>(halves + 32));
         const I32 nibble = splat(int32_t(15)), two = splat(int32_t(48));
@@ -282,8 +308,10 @@ struct FormatIQ4_XS : HalfScale<2> {
     }
     template <int K>
     static STERNA_INLINE I32 move_high(I32 high) {
-        if constexpr (2 * K < 4) return shl<4 - 2 * K>(high);
-        else return shr<2 * K - 4>(high);
+        if constexpr (2 * K < 4)
+            return shl<4 - 2 * K>(high);
+        else
+            return shr<2 * K - 4>(high);
     }
 };
 
@@ -302,15 +330,18 @@ struct FormatTQ2_0 : Unscaled, HalfScale<1> {
     }
 };
 
-// Runs: words 0-7 (32 bytes a trit), words 8-11 (16 bytes), word 12 (four trits only). Trit n of byte v is (v 3^n mod 256) * 3 >> 8, that is,
-// how many of 86 and 171 the byte v 3^n mod 256 reaches. Bytes are compared as signed, 128 too low: tripling keeps that offset (384 = 128 mod 256).
+// Runs: words 0-7 (32 bytes a trit), words 8-11 (16 bytes), word 12 (four trits only). Trit n of byte v is (v 3^n mod
+// 256) * 3 >> 8, that is, how many of 86 and 171 the byte v 3^n mod 256 reaches. Bytes are compared as signed, 128 too
+// low: tripling keeps that offset (384 = 128 mod 256).
 struct FormatTQ1_0 : Unscaled, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kTQ1_0;
     static constexpr int kCols = 256, kSub = 256, kRuns = 3, kSteps = 8, kPlanes = 5, kMaxWeight = 2, kZero = 1;
     static constexpr bool kSigned = false, kAffine = false;
     static constexpr int steps(int run) { return run == 0 ? 8 : run == 1 ? 4 : 1; }
     static constexpr int planes(int run) { return run == 2 ? 4 : 5; }
-    static constexpr int column(int run, int plane) { return run == 0 ? 32 * plane : run == 1 ? 160 + 16 * plane : 240 + 4 * plane; }
+    static constexpr int column(int run, int plane) {
+        return run == 0 ? 32 * plane : run == 1 ? 160 + 16 * plane : 240 + 4 * plane;
+    }
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
         constexpr int first = Run == 0 ? 0 : Run == 1 ? 8 : 12;
@@ -326,13 +357,17 @@ template <typename F>
 constexpr int kWords = layout_of(F::kKind).n_words;
 template <typename F>
 constexpr int steps_of(int run) {
-    if constexpr (requires { F::steps(run); }) return F::steps(run);
-    else return F::kSteps;
+    if constexpr (requires { F::steps(run); })
+        return F::steps(run);
+    else
+        return F::kSteps;
 }
 template <typename F>
 constexpr int planes_of(int run) {
-    if constexpr (requires { F::planes(run); }) return F::planes(run);
-    else return F::kPlanes;
+    if constexpr (requires { F::planes(run); })
+        return F::planes(run);
+    else
+        return F::kPlanes;
 }
 
 }  // namespace

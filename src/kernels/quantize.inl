@@ -1,9 +1,10 @@
-// Activations to int8: one scale per block, the largest magnitude at 127. Exact sums of the rounded values go with them, so that zero points
-// and minima of the weights cost one multiplication per block.
+// Activations to int8: one scale per block, the largest magnitude at 127. Exact sums of the rounded values go with
+// them, so that zero points and minima of the weights cost one multiplication per block.
 namespace sterna::kernels {
 namespace {
 
-// Maximum in any order: a tree of pairs. A NaN anywhere may or may not win; it only has to be the same everywhere, so the tree is fixed.
+// Maximum in any order: a tree of pairs. A NaN anywhere may or may not win; it only has to be the same everywhere, so
+// the tree is fixed.
 STERNA_INLINE float max_lane(F32 x) {
     float lanes[16];
     store(lanes, x);
@@ -38,8 +39,12 @@ STERNA_INLINE void quantize_q8(const float* x, int64_t n, int8_t* q, float* scal
     }
 }
 
-void quantize_q8_32(const float* x, int64_t n, int8_t* q, float* scales, int16_t* sums) { quantize_q8<32, 32>(x, n, q, scales, sums); }
-void quantize_q8_256(const float* x, int64_t n, int8_t* q, float* scales, int16_t* sums) { quantize_q8<256, 16>(x, n, q, scales, sums); }
+void quantize_q8_32(const float* x, int64_t n, int8_t* q, float* scales, int16_t* sums) {
+    quantize_q8<32, 32>(x, n, q, scales, sums);
+}
+void quantize_q8_256(const float* x, int64_t n, int8_t* q, float* scales, int16_t* sums) {
+    quantize_q8<256, 16>(x, n, q, scales, sums);
+}
 
 }  // namespace
 }  // namespace sterna::kernels

@@ -43,15 +43,17 @@ Cpu probe() {
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     const bool saves_ymm = (low & 0x6) == 0x6, saves_zmm = (low & 0xe6) == 0xe6;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return cpu;
-    const bool avx2 = b >> 5 & 1, f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1, vnni = c >> 11 & 1;
+    const bool avx2 = b >> 5 & 1, f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1,
+               vnni = c >> 11 & 1;
     cpu.avx2 = saves_ymm && avx2 && f16c;
     cpu.avx512 = cpu.avx2 && saves_zmm && f && dq && bw && vl && vnni;
     return cpu;
 }
 #endif
 
-// A product of 16 rows and 256 columns for 1 and for 9 tokens, of a kind of each sort, has the scalar table's bits. Catches a CPU, an emulator or a
-// hypervisor whose instructions do not do what they are said to; takes well under a millisecond.
+// A product of 16 rows and 256 columns for 1 and for 9 tokens, of a kind of each sort, has the scalar table's bits.
+// Catches a CPU, an emulator or a hypervisor whose instructions do not do what they are said to; takes well under a
+// millisecond.
 constexpr int kTestCols = 256, kTestTokens = 9;
 
 struct SelfTest {
@@ -67,22 +69,34 @@ struct SelfTest {
         const bool wide = act_kind(kind) == ActKind::kQ8_256;
         const int n_scales = kTestCols / (wide ? 256 : 32), n_sums = kTestCols / (wide ? 16 : 32);
         for (int t = 0; t < n_tokens; ++t) {
-            (wide ? table.quantize_q8_256 : table.quantize_q8_32)(x + t * kTestCols, kTestCols, q + t * kTestCols, scales + t * n_scales, sums + t * n_sums);
+            (wide ? table.quantize_q8_256 : table.quantize_q8_32)(x + t * kTestCols, kTestCols, q + t * kTestCols,
+                                                                  scales + t * n_scales, sums + t * n_sums);
         }
-        table.matmul[int(kind)]({weights, panel_bytes(kind, kTestCols), 0, 1, kPanelRows, kTestCols, {x, q, scales, sums, n_scales, n_sums}, n_tokens,
-                                 out, kPanelRows, scratch});
+        table.matmul[int(kind)]({weights,
+                                 panel_bytes(kind, kTestCols),
+                                 0,
+                                 1,
+                                 kPanelRows,
+                                 kTestCols,
+                                 {x, q, scales, sums, n_scales, n_sums},
+                                 n_tokens,
+                                 out,
+                                 kPanelRows,
+                                 scratch});
     }
 
     bool same(const Kernels& table, const Kernels& reference) {
         uint32_t state = 1;
         auto next = [&] { return (state = state * 1664525u + 1013904223u) >> 16; };
         for (float& value : x) value = float(int(next() & 0xffff) - 32768) * 0x1p-14f;
-        constexpr WeightKind kKinds[] = {WeightKind::kQ8_0, WeightKind::kQ4_0, WeightKind::kQ4_K, WeightKind::kQ6_K, WeightKind::kIQ4_XS, WeightKind::kTQ2_0};
+        constexpr WeightKind kKinds[] = {WeightKind::kQ8_0, WeightKind::kQ4_0,   WeightKind::kQ4_K,
+                                         WeightKind::kQ6_K, WeightKind::kIQ4_XS, WeightKind::kTQ2_0};
         for (WeightKind kind : kKinds) {
             const int64_t n_blocks = kTestCols / layout_of(kind).block_cols, halves = halves_offset(kind, n_blocks);
             for (int64_t i = 0; i < halves; ++i) weights[i] = uint8_t(next());
             // Halves between 2^-9 and 2^-5; as IQ4_XS's scale bits any value serves.
-            for (int64_t i = halves; i < panel_bytes(kind, kTestCols); i += 2) weights[i] = uint8_t(next()), weights[i + 1] = uint8_t(0x18 + next() % 16);
+            for (int64_t i = halves; i < panel_bytes(kind, kTestCols); i += 2)
+                weights[i] = uint8_t(next()), weights[i + 1] = uint8_t(0x18 + next() % 16);
             for (int n_tokens = 1; n_tokens <= kTestTokens; n_tokens += kTestTokens - 1) {
                 multiply(reference, kind, n_tokens, expected);
                 multiply(table, kind, n_tokens, got);
@@ -167,21 +181,32 @@ ActKind act_kind(WeightKind kind) {
     switch (kind) {
         case WeightKind::kF32:
         case WeightKind::kF16:
-        case WeightKind::kBF16: return ActKind::kF32;
+        case WeightKind::kBF16:
+            return ActKind::kF32;
         case WeightKind::kQ8_0:
         case WeightKind::kQ4_0:
         case WeightKind::kQ4_1:
         case WeightKind::kQ5_0:
         case WeightKind::kQ5_1:
         case WeightKind::kIQ4_NL:
-        case WeightKind::kMXFP4: return ActKind::kQ8_32;
-        default: return ActKind::kQ8_256;
+        case WeightKind::kMXFP4:
+            return ActKind::kQ8_32;
+        default:
+            return ActKind::kQ8_256;
     }
 }
 
-const Kernels& active() { return *choice().active; }
-const char* isa_error() { return choice().error[0] ? choice().error : nullptr; }
-KernelList all() { return {choice().tables, choice().n}; }
-const Kernels* by_name(const char* name) { return choice().find(name); }
+const Kernels& active() {
+    return *choice().active;
+}
+const char* isa_error() {
+    return choice().error[0] ? choice().error : nullptr;
+}
+KernelList all() {
+    return {choice().tables, choice().n};
+}
+const Kernels* by_name(const char* name) {
+    return choice().find(name);
+}
 
 }  // namespace sterna::kernels

@@ -1,5 +1,6 @@
-// A weight matrix in the kernels' layout: 16 rows side by side, so that a vector lane is an output row (kernels/layout.h).
-// The packed form takes as many bytes as the file's (plus the padding of the last panel). Owns its memory; immutable; share freely.
+// A weight matrix in the kernels' layout: 16 rows side by side, so that a vector lane is an output row
+// (kernels/layout.h). The packed form takes as many bytes as the file's (plus the padding of the last panel). Owns its
+// memory; immutable; share freely.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// AVX-512 intrinsics in software (SIMDe), so that the AVX-512 bodies are compared with the others on a CPU that lacks them. Tests only.
-// What SIMDe 0.7.4 does not have is written out here.
+// AVX-512 intrinsics in software (SIMDe), so that the AVX-512 bodies are compared with the others on a CPU that lacks
+// them. Tests only. What SIMDe 0.7.4 does not have is written out here.
 #pragma once
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
@@ -55,7 +55,8 @@ inline simde__m512i to_ints(simde__m512 x) {
     int32_t n[16];
     float f[16];
     copy(f, x);
-    for (int i = 0; i < 16; ++i) n[i] = __builtin_fabsf(f[i]) < 0x1p31f ? int32_t(__builtin_nearbyintf(f[i])) : INT32_MIN;
+    for (int i = 0; i < 16; ++i)
+        n[i] = __builtin_fabsf(f[i]) < 0x1p31f ? int32_t(__builtin_nearbyintf(f[i])) : INT32_MIN;
     simde__m512i r;
     copy(r, n);
     return r;

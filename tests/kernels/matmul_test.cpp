@@ -1,4 +1,5 @@
-// Every matmul entry of every table: against the scalar table bit for bit, and the scalar table against double arithmetic on decoded weights.
+// Every matmul entry of every table: against the scalar table bit for bit, and the scalar table against double
+// arithmetic on decoded weights.
 #include <gtest/gtest.h>
 
 #include "kernels/matmul_support.h"
@@ -20,7 +21,9 @@ PackedMatrix pack(const FileMatrix& m) {
     return packed ? std::move(*packed) : PackedMatrix();
 }
 
-int64_t blocks(DType type, int64_t n) { return n * std::max(dtype_traits(type)->block_size, 32); }
+int64_t blocks(DType type, int64_t n) {
+    return n * std::max(dtype_traits(type)->block_size, 32);
+}
 
 class Matmul : public ::testing::TestWithParam<DType> {};
 
@@ -55,17 +58,20 @@ TEST_P(Matmul, ScalarAgreesWithDoubleArithmetic) {
                 sum += term;
                 size += std::fabs(term);
             }
-            EXPECT_NEAR(result.out[size_t(t * m.n_rows + r)], sum, 1e-5 * size + 1e-35) << "row " << r << " token " << t;
+            EXPECT_NEAR(result.out[size_t(t * m.n_rows + r)], sum, 1e-5 * size + 1e-35)
+                << "row " << r << " token " << t;
         }
     }
 }
 
 TEST_P(Matmul, EveryTableGivesTheScalarBits) {
     const DType type = GetParam();
-    const Shape shapes[] = {{1, 1, 1}, {16, 1, 2}, {17, 2, 3}, {33, 3, 4}, {48, 9, 5}, {15, 4, 7}, {32, 8, 8}, {20, 5, 16}, {35, 3, 33}, {16, 2, 70}};
+    const Shape shapes[] = {{1, 1, 1},  {16, 1, 2}, {17, 2, 3},  {33, 3, 4},  {48, 9, 5},
+                            {15, 4, 7}, {32, 8, 8}, {20, 5, 16}, {35, 3, 33}, {16, 2, 70}};
     for (Values values : {Values::kRandom, Values::kAllOnes, Values::kZero, Values::kHostileScales}) {
         for (const Shape& shape : shapes) {
-            const FileMatrix m = make_matrix(type, shape.n_rows, blocks(type, shape.n_cols), values, uint32_t(7 * shape.n_cols));
+            const FileMatrix m =
+                make_matrix(type, shape.n_rows, blocks(type, shape.n_cols), values, uint32_t(7 * shape.n_cols));
             const PackedMatrix w = pack(m);
             const Kernels& scalar = *kernels::by_name("scalar");
             std::vector<float> in = random_values(size_t(shape.n_tokens * m.n_cols), 5);
@@ -80,7 +86,8 @@ TEST_P(Matmul, EveryTableGivesTheScalarBits) {
                     const MatmulResult got = run_matmul(table, w, x, split);
                     EXPECT_TRUE(got.guards_whole) << table.name;
                     EXPECT_TRUE(same_bits(got.out, expected.out))
-                        << table.name << " " << shape.n_rows << " rows, " << m.n_cols << " columns, " << shape.n_tokens << " tokens, values " << int(values);
+                        << table.name << " " << shape.n_rows << " rows, " << m.n_cols << " columns, " << shape.n_tokens
+                        << " tokens, values " << int(values);
                 }
             }
         }
@@ -123,7 +130,8 @@ TEST(Quantize, RoundsToNearestEvenAndSums) {
             for (int64_t i = b * block; i < (b + 1) * block; ++i) largest = std::max(largest, std::fabs(in[size_t(i)]));
             EXPECT_EQ(a.scales[size_t(b)], largest / 127.0f);
             const float inverse = 1.0f / a.scales[size_t(b)];
-            for (int64_t i = b * block; i < (b + 1) * block; ++i) EXPECT_EQ(int(a.q[size_t(i)]), int(std::nearbyint(in[size_t(i)] * inverse)));
+            for (int64_t i = b * block; i < (b + 1) * block; ++i)
+                EXPECT_EQ(int(a.q[size_t(i)]), int(std::nearbyint(in[size_t(i)] * inverse)));
         }
         for (int64_t s = 0; s < a.n_sums; ++s) {
             int sum = 0;
