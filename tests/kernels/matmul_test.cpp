@@ -2,6 +2,8 @@
 // arithmetic on decoded weights.
 #include <gtest/gtest.h>
 
+#include <cstdio>
+
 #include "kernels/matmul_support.h"
 
 namespace sterna {
@@ -95,7 +97,7 @@ TEST_P(Matmul, EveryTableGivesTheScalarBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Matmul, ::testing::ValuesIn(kMatmulTypes),
-                         [](const auto& info) { return std::string(dtype_traits(info.param)->name); });
+                         [](const auto& test) { return std::string(dtype_traits(test.param)->name); });
 
 TEST(Quantize, EveryTableGivesTheScalarBits) {
     const Kernels& scalar = *kernels::by_name("scalar");
@@ -139,6 +141,20 @@ TEST(Quantize, RoundsToNearestEvenAndSums) {
             EXPECT_EQ(int(a.sums[size_t(s)]), sum);
         }
     }
+}
+
+TEST(Tables, EveryOneIsWholeAndFoundByItsName) {
+    std::string names;
+    for (int i = 0; i < kernels::all().n; ++i) {
+        const Kernels& table = *kernels::all().tables[i];
+        EXPECT_EQ(kernels::by_name(table.name), &table);
+        for (kernels::MatmulFn entry : table.matmul) EXPECT_NE(entry, nullptr) << table.name;
+        names += std::string(i ? ", " : "") + table.name;
+    }
+    EXPECT_STREQ(kernels::all().tables[0]->name, "scalar");
+    EXPECT_EQ(kernels::by_name("none such"), nullptr);
+    RecordProperty("tables", names);
+    std::printf("tables of this CPU: %s\n", names.c_str());
 }
 
 TEST(Pack, RefusesWhatDoesNotFit) {
