@@ -28,9 +28,9 @@ struct Shape {
     const char* architecture;
     int64_t n_layers, width, ffn_width, n_heads, n_kv_heads, head_dim, vocab_size, context;
     float theta, eps;
-    bool tied;         // no output matrix of its own
+    bool tied;  // no output matrix of its own
     bool qkv_bias;
-    bool rope_freqs;   // a table of divisors, as Llama 3 has
+    bool rope_freqs;  // a table of divisors, as Llama 3 has
     bool sentencepiece;
 };
 
@@ -49,7 +49,9 @@ const Shape kShapes[] = {
 enum class Role { kEmbedding, kOutput, kQ, kK, kV, kAttentionOutput, kGate, kUp, kDown };
 
 // The layers that the "medium" mixes spend more bits on: the first and the last eighth, and every third between them.
-bool more_bits(int64_t layer, int64_t n) { return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2; }
+bool more_bits(int64_t layer, int64_t n) {
+    return layer < n / 8 || layer >= 7 * n / 8 || (layer - n / 8) % 3 == 2;
+}
 
 struct Mix {
     const char* name;
@@ -58,8 +60,12 @@ struct Mix {
     DType (*choose)(const Shape& shape, Role role, int64_t layer, DType base);
 };
 
-DType pure(const Shape&, Role role, int64_t, DType base) { return role == Role::kOutput ? DType::kQ6_K : base; }
-DType all_alike(const Shape&, Role, int64_t, DType base) { return base; }
+DType pure(const Shape&, Role role, int64_t, DType base) {
+    return role == Role::kOutput ? DType::kQ6_K : base;
+}
+DType all_alike(const Shape&, Role, int64_t, DType base) {
+    return base;
+}
 
 DType medium(const Shape& shape, Role role, int64_t layer, DType base) {
     if ((role == Role::kV || role == Role::kDown) && more_bits(layer, shape.n_layers)) return DType::kQ6_K;
@@ -91,25 +97,30 @@ DType ternary(const Shape& shape, Role role, int64_t layer, DType base) {
 }
 
 const Mix kMixes[] = {
-    {"F32", DType::kF32, 0, all_alike},      {"F16", DType::kF16, 1, all_alike},     {"BF16", DType::kBF16, 32, all_alike},
-    {"Q8_0", DType::kQ8_0, 7, all_alike},    {"Q4_0", DType::kQ4_0, 2, pure},        {"Q4_1", DType::kQ4_1, 3, pure},
-    {"Q5_0", DType::kQ5_0, 8, pure},         {"Q5_1", DType::kQ5_1, 9, pure},        {"Q2_K", DType::kQ2_K, 10, q2_k},
-    {"Q3_K_S", DType::kQ3_K, 11, pure},      {"Q3_K_M", DType::kQ3_K, 12, q3_k_m},   {"Q4_K_S", DType::kQ4_K, 14, pure},
-    {"Q4_K_M", DType::kQ4_K, 15, medium},    {"Q5_K_S", DType::kQ5_K, 16, pure},     {"Q5_K_M", DType::kQ5_K, 17, medium},
-    {"Q6_K", DType::kQ6_K, 18, all_alike},   {"IQ4_NL", DType::kIQ4_NL, 25, iq4},    {"IQ4_XS", DType::kIQ4_XS, 30, iq4},
-    {"MXFP4", DType::kMXFP4, 38, pure},      {"TQ1_0", DType::kTQ1_0, 36, ternary},  {"TQ2_0", DType::kTQ2_0, 37, ternary},
+    {"F32", DType::kF32, 0, all_alike},    {"F16", DType::kF16, 1, all_alike},    {"BF16", DType::kBF16, 32, all_alike},
+    {"Q8_0", DType::kQ8_0, 7, all_alike},  {"Q4_0", DType::kQ4_0, 2, pure},       {"Q4_1", DType::kQ4_1, 3, pure},
+    {"Q5_0", DType::kQ5_0, 8, pure},       {"Q5_1", DType::kQ5_1, 9, pure},       {"Q2_K", DType::kQ2_K, 10, q2_k},
+    {"Q3_K_S", DType::kQ3_K, 11, pure},    {"Q3_K_M", DType::kQ3_K, 12, q3_k_m},  {"Q4_K_S", DType::kQ4_K, 14, pure},
+    {"Q4_K_M", DType::kQ4_K, 15, medium},  {"Q5_K_S", DType::kQ5_K, 16, pure},    {"Q5_K_M", DType::kQ5_K, 17, medium},
+    {"Q6_K", DType::kQ6_K, 18, all_alike}, {"IQ4_NL", DType::kIQ4_NL, 25, iq4},   {"IQ4_XS", DType::kIQ4_XS, 30, iq4},
+    {"MXFP4", DType::kMXFP4, 38, pure},    {"TQ1_0", DType::kTQ1_0, 36, ternary}, {"TQ2_0", DType::kTQ2_0, 37, ternary},
 };
 
 // What the quantizer takes where a width is no multiple of 256.
 DType fitting(DType type, int64_t n_cols) {
     if (n_cols % dtype_traits(type)->block_size == 0) return type;
     switch (type) {
-        case DType::kQ4_K: return DType::kQ5_0;
-        case DType::kQ5_K: return DType::kQ5_1;
-        case DType::kQ6_K: return DType::kQ8_0;
+        case DType::kQ4_K:
+            return DType::kQ5_0;
+        case DType::kQ5_K:
+            return DType::kQ5_1;
+        case DType::kQ6_K:
+            return DType::kQ8_0;
         case DType::kTQ1_0:
-        case DType::kTQ2_0: return DType::kQ4_0;
-        default: return DType::kIQ4_NL;
+        case DType::kTQ2_0:
+            return DType::kQ4_0;
+        default:
+            return DType::kIQ4_NL;
     }
 }
 
@@ -227,7 +238,9 @@ Vocabulary sentencepiece(int64_t size) {
     vocabulary.add("</s>", kControl);
     for (int byte = 0; byte < 256; ++byte) vocabulary.add(fmt::format("<0x{:02X}>", byte), kByte);
     const std::string blank = utf8(0x2581);
-    auto piece = [&](const std::string& text) { vocabulary.add(text, kNormal, -double(vocabulary.tokens.size() - 259)); };
+    auto piece = [&](const std::string& text) {
+        vocabulary.add(text, kNormal, -double(vocabulary.tokens.size() - 259));
+    };
     grow(blank, [&](const std::string& left, char letter) {
         if (int64_t(vocabulary.tokens.size()) + 27 >= size) return false;
         piece(left + letter);
@@ -240,10 +253,13 @@ Vocabulary sentencepiece(int64_t size) {
 
 Status put_vocabulary(GgufWriter& file, const Shape& shape) {
     Vocabulary vocabulary = shape.sentencepiece ? sentencepiece(shape.vocab_size) : byte_level(shape.vocab_size);
-    auto views = [](const std::vector<std::string>& from) { return std::vector<std::string_view>(from.begin(), from.end()); };
+    auto views = [](const std::vector<std::string>& from) {
+        return std::vector<std::string_view>(from.begin(), from.end());
+    };
     STERNA_CHECK(file.set_string("tokenizer.ggml.model", shape.sentencepiece ? "llama" : "gpt2"));
-    STERNA_CHECK(file.set_string("tokenizer.ggml.pre",
-                                 shape.sentencepiece ? "default" : shape.qkv_bias ? "qwen2" : "llama-bpe"));
+    STERNA_CHECK(file.set_string("tokenizer.ggml.pre", shape.sentencepiece ? "default"
+                                                       : shape.qkv_bias    ? "qwen2"
+                                                                           : "llama-bpe"));
     STERNA_CHECK(file.set_strings("tokenizer.ggml.tokens", views(vocabulary.tokens)));
     STERNA_CHECK(file.set_ints("tokenizer.ggml.token_type", GgufType::kI32, vocabulary.types));
     if (shape.sentencepiece) {
@@ -266,14 +282,10 @@ Status put_config(GgufWriter& file, const Shape& shape, const Mix& mix) {
     STERNA_CHECK(file.set_u32("general.file_type", mix.file_type));
     STERNA_CHECK(file.set_u32("general.quantization_version", 2));
     const std::pair<const char*, int64_t> counts[] = {
-        {"block_count", shape.n_layers},
-        {"context_length", shape.context},
-        {"embedding_length", shape.width},
-        {"feed_forward_length", shape.ffn_width},
-        {"attention.head_count", shape.n_heads},
-        {"attention.head_count_kv", shape.n_kv_heads},
-        {"rope.dimension_count", shape.head_dim},
-        {"vocab_size", shape.vocab_size},
+        {"block_count", shape.n_layers},          {"context_length", shape.context},
+        {"embedding_length", shape.width},        {"feed_forward_length", shape.ffn_width},
+        {"attention.head_count", shape.n_heads},  {"attention.head_count_kv", shape.n_kv_heads},
+        {"rope.dimension_count", shape.head_dim}, {"vocab_size", shape.vocab_size},
     };
     for (auto [name, count] : counts) STERNA_CHECK(file.set_u32(key(name), uint32_t(count)));
     STERNA_CHECK(file.set_f32(key("rope.freq_base"), shape.theta));
@@ -283,7 +295,8 @@ Status put_config(GgufWriter& file, const Shape& shape, const Mix& mix) {
 Status put_tensors(GgufWriter& file, const Shape& shape, const Mix& mix, Weights& weights) {
     auto matrix = [&](std::string name, Role role, int64_t layer, int64_t n_cols, int64_t n_rows) {
         DType type = fitting(mix.choose(shape, role, layer, mix.base), n_cols);
-        return file.add_tensor(std::move(name), type, std::vector<int64_t>{n_cols, n_rows}, weights.matrix(type, n_cols, n_rows));
+        return file.add_tensor(std::move(name), type, std::vector<int64_t>{n_cols, n_rows},
+                               weights.matrix(type, n_cols, n_rows));
     };
     auto vector = [&](std::string name, std::vector<float> values) {
         std::vector<int64_t> size{int64_t(values.size())};
@@ -342,8 +355,10 @@ int usage() {
 
 int main(int argc, char** argv) {
     if (argc < 4 || argc > 5) return usage();
-    auto shape = std::find_if(std::begin(kShapes), std::end(kShapes), [&](const Shape& s) { return std::string_view(s.name) == argv[1]; });
-    auto mix = std::find_if(std::begin(kMixes), std::end(kMixes), [&](const Mix& m) { return std::string_view(m.name) == argv[2]; });
+    auto shape = std::find_if(std::begin(kShapes), std::end(kShapes),
+                              [&](const Shape& s) { return std::string_view(s.name) == argv[1]; });
+    auto mix = std::find_if(std::begin(kMixes), std::end(kMixes),
+                            [&](const Mix& m) { return std::string_view(m.name) == argv[2]; });
     if (shape == std::end(kShapes) || mix == std::end(kMixes)) return usage();
     auto written = make(*shape, *mix, argv[3], argc == 5 ? std::strtoull(argv[4], nullptr, 10) : 1);
     if (!written) {

@@ -30,7 +30,8 @@ int main(int argc, char** argv) {
 
     int32_t tokens[4096];
     size_t n_tokens = 0;
-    if (sterna_tokenize(model, argv[2], strlen(argv[2]), true, false, tokens, 4096, &n_tokens) != STERNA_OK) return complain("tokenize");
+    if (sterna_tokenize(model, argv[2], strlen(argv[2]), true, false, tokens, 4096, &n_tokens) != STERNA_OK)
+        return complain("tokenize");
     if (n_tokens > 4096) {
         fprintf(stderr, "the prompt has %zu tokens, this example takes 4096\n", n_tokens);
         return 1;

@@ -22,7 +22,8 @@ Result<ChatTemplate> choose_template(const RunOptions& options, const OpenModel&
         return ChatTemplate::builtin(options.chat_template, bos, eos);
     auto source = read_text_file(options.chat_template);
     if (!source)
-        return fail(ErrorCode::kBadArgument, "--chat-template {}: neither a built-in family nor a file that can be read", options.chat_template);
+        return fail(ErrorCode::kBadArgument,
+                    "--chat-template {}: neither a built-in family nor a file that can be read", options.chat_template);
     return ChatTemplate::from_source(*source, bos, eos);
 }
 
@@ -120,7 +121,8 @@ Status Answerer::add_logit_bias() {
         const char* number = end;
         const float bias = *end == '+' || *end == '-' ? std::strtof(number, &end) : 0;
         if (end == number || *end != '\0' || id < 0)
-            return fail(ErrorCode::kBadArgument, "--logit-bias {}: expected a token id and a signed number, as 15043+1.5 or 2-inf", text);
+            return fail(ErrorCode::kBadArgument,
+                        "--logit-bias {}: expected a token id and a signed number, as 15043+1.5 or 2-inf", text);
         options_.sampler.logit_bias.emplace_back(int32_t(id), bias);
     }
     return {};
@@ -154,7 +156,8 @@ Result<std::vector<TokenId>> Answerer::encode_chat(const std::vector<ChatMessage
     return ids;
 }
 
-Result<Answerer::Answer> Answerer::answer(std::span<const TokenId> prompt, uint64_t seed, FunctionRef<void(std::string_view)> show) {
+Result<Answerer::Answer> Answerer::answer(std::span<const TokenId> prompt, uint64_t seed,
+                                          FunctionRef<void(std::string_view)> show) {
     cancel = false;
     STERNA_CHECK(session_->set_tokens(prompt));
     GenerationOptions generation_options;
@@ -205,18 +208,22 @@ Result<Answerer::Answer> Answerer::answer(std::span<const TokenId> prompt, uint6
 void print_timings(const Answerer& answerer, const Answerer::Answer& answer) {
     const GenerationStats& stats = answer.stats;
     auto line = [](const char* what, int64_t n, double seconds) {
-        std::fprintf(stderr, "%-12s %8.2f ms / %5lld tokens (%8.2f ms per token, %8.2f tokens per second)\n", what, seconds * 1e3,
-                     static_cast<long long>(n), n ? seconds * 1e3 / double(n) : 0, seconds > 0 ? double(n) / seconds : 0);
+        std::fprintf(stderr, "%-12s %8.2f ms / %5lld tokens (%8.2f ms per token, %8.2f tokens per second)\n", what,
+                     seconds * 1e3, static_cast<long long>(n), n ? seconds * 1e3 / double(n) : 0,
+                     seconds > 0 ? double(n) / seconds : 0);
     };
     std::fprintf(stderr, "load         %8.2f ms, kernels %s, %d threads\n", answerer.open().load_seconds * 1e3,
                  kernels::active().name, answerer.open().pool->size());
     line("prompt", stats.n_prompt - stats.n_reused, answer.prompt_seconds);
     line("decode", std::max<int64_t>(0, stats.n_generated - 1), answer.decode_seconds);
-    if (stats.n_reused) std::fprintf(stderr, "reused       %lld tokens of the prompt from the cache\n", static_cast<long long>(stats.n_reused));
+    if (stats.n_reused)
+        std::fprintf(stderr, "reused       %lld tokens of the prompt from the cache\n",
+                     static_cast<long long>(stats.n_reused));
     if (stats.n_drafted)
         std::fprintf(stderr, "speculation  %lld of %lld guesses accepted\n", static_cast<long long>(stats.n_accepted),
                      static_cast<long long>(stats.n_drafted));
-    if (stats.n_shifts) std::fprintf(stderr, "context      shifted %lld times\n", static_cast<long long>(stats.n_shifts));
+    if (stats.n_shifts)
+        std::fprintf(stderr, "context      shifted %lld times\n", static_cast<long long>(stats.n_shifts));
     std::fprintf(stderr, "finished     %s\n", finish_reason_name(answer.reason));
 }
 

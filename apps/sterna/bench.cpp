@@ -67,7 +67,8 @@ double prefill_operations(const Model& model) {
     double parameters = 0;
     auto add = [&](const PackedMatrix& matrix) { parameters += double(matrix.n_rows()) * double(matrix.n_cols()); };
     for (const LayerWeights& layer : model.weights().layers)
-        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down})
+        for (const Linear* linear :
+             {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up, &layer.down})
             add(linear->weight);
     return 2 * parameters;
 }
@@ -97,8 +98,9 @@ struct Limits {
 Status bench_threads(const Options& options, OpenModel& open, int n_threads, std::vector<Row>& rows, Limits& limits) {
     ThreadPool pool(n_threads);
     EngineOptions engine_options;
-    const int64_t longest = std::max(*std::max_element(options.prompts.begin(), options.prompts.end()),
-                                     *std::max_element(options.depths.begin(), options.depths.end()) + options.n_decode);
+    const int64_t longest =
+        std::max(*std::max_element(options.prompts.begin(), options.prompts.end()),
+                 *std::max_element(options.depths.begin(), options.depths.end()) + options.n_decode);
     engine_options.context = longest + 1;
     engine_options.kv_kind = options.kv == "q8_0" ? kernels::KvKind::kQ8_0 : kernels::KvKind::kF16;
     engine_options.share_prefixes = false;
@@ -117,7 +119,8 @@ Status bench_threads(const Options& options, OpenModel& open, int n_threads, std
             if (round > 0) speeds.push_back(speed);  // the first one warms up
         }
         Row row{fmt::format("prefill {}", n), n_threads, spread_of(speeds), 0, "int8 peak"};
-        if (limits.int8_peak > 0) row.share = row.tokens_per_second.median * prefill_operations(*open.model) / limits.int8_peak;
+        if (limits.int8_peak > 0)
+            row.share = row.tokens_per_second.median * prefill_operations(*open.model) / limits.int8_peak;
         rows.push_back(row);
     }
     for (int64_t depth : options.depths) {
@@ -131,7 +134,8 @@ Status bench_threads(const Options& options, OpenModel& open, int n_threads, std
             STERNA_TRY(speed, time_decode(*engine, *session, depth, std::span(tokens).subspan(size_t(depth))));
             if (round > 0) speeds.push_back(speed);
         }
-        Row row{fmt::format("decode {} @ {}", options.n_decode, depth), n_threads, spread_of(speeds), 0, "read bandwidth"};
+        Row row{fmt::format("decode {} @ {}", options.n_decode, depth), n_threads, spread_of(speeds), 0,
+                "read bandwidth"};
         row.share = row.tokens_per_second.median * decode_bytes(*open.model) / limits.bandwidth;
         rows.push_back(row);
     }
@@ -142,7 +146,8 @@ Result<int> bench(Options options) {
     if (options.threads.empty()) options.threads = {default_threads()};
     STERNA_TRY(open, open_model(options.model, *std::max_element(options.threads.begin(), options.threads.end())));
     if (open.model->is_embedding_model())
-        return fail(ErrorCode::kUnsupported, "{}: an embedding model; bench measures models that generate", options.model);
+        return fail(ErrorCode::kUnsupported, "{}: an embedding model; bench measures models that generate",
+                    options.model);
     using Json = nlohmann::ordered_json;
     Json results = Json::array();
     if (!options.json)
@@ -159,11 +164,17 @@ Result<int> bench(Options options) {
         for (const Row& row : rows) {
             const Spread& speed = row.tokens_per_second;
             if (!options.json)
-                std::printf("  %-18s %9.2f tokens/s  (%.2f .. %.2f)  %3.0f %% of the %s\n", row.test.c_str(), speed.median, speed.min,
-                            speed.max, row.share * 100, row.limit);
-            results.push_back({{"test", row.test}, {"threads", row.threads}, {"tokens_per_second", speed.median}, {"min", speed.min},
-                               {"max", speed.max}, {"share", row.share}, {"limit", row.limit},
-                               {"read_bytes_per_second", limits.bandwidth}, {"int8_operations_per_second", limits.int8_peak}});
+                std::printf("  %-18s %9.2f tokens/s  (%.2f .. %.2f)  %3.0f %% of the %s\n", row.test.c_str(),
+                            speed.median, speed.min, speed.max, row.share * 100, row.limit);
+            results.push_back({{"test", row.test},
+                               {"threads", row.threads},
+                               {"tokens_per_second", speed.median},
+                               {"min", speed.min},
+                               {"max", speed.max},
+                               {"share", row.share},
+                               {"limit", row.limit},
+                               {"read_bytes_per_second", limits.bandwidth},
+                               {"int8_operations_per_second", limits.int8_peak}});
         }
     }
     if (options.json)
@@ -186,11 +197,23 @@ void add_bench(CLI::App& app, Command& command) {
     auto options = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("bench", "Prefill and decode speed, beside the machine's limits");
     sub->add_option("model", options->model, "a GGUF file")->required();
-    sub->add_option("-p,--prompt", options->prompts, "prompt lengths")->delimiter(',')->check(CLI::Range(int64_t(0), int64_t(1) << 20))->capture_default_str();
-    sub->add_option("-n,--predict", options->n_decode, "tokens to decode")->check(CLI::Range(int64_t(0), int64_t(1) << 20))->capture_default_str();
-    sub->add_option("-d,--depth", options->depths, "context depths at which decoding starts")->delimiter(',')->check(CLI::Range(int64_t(0), int64_t(1) << 20))->capture_default_str();
-    sub->add_option("-t,--threads", options->threads, "numbers of threads (default: all cores)")->delimiter(',')->check(CLI::Range(1, 1024));
-    sub->add_option("-r,--rounds", options->rounds, "rounds; medians are shown")->check(CLI::Range(1, 1000))->capture_default_str();
+    sub->add_option("-p,--prompt", options->prompts, "prompt lengths")
+        ->delimiter(',')
+        ->check(CLI::Range(int64_t(0), int64_t(1) << 20))
+        ->capture_default_str();
+    sub->add_option("-n,--predict", options->n_decode, "tokens to decode")
+        ->check(CLI::Range(int64_t(0), int64_t(1) << 20))
+        ->capture_default_str();
+    sub->add_option("-d,--depth", options->depths, "context depths at which decoding starts")
+        ->delimiter(',')
+        ->check(CLI::Range(int64_t(0), int64_t(1) << 20))
+        ->capture_default_str();
+    sub->add_option("-t,--threads", options->threads, "numbers of threads (default: all cores)")
+        ->delimiter(',')
+        ->check(CLI::Range(1, 1024));
+    sub->add_option("-r,--rounds", options->rounds, "rounds; medians are shown")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
     sub->add_option("--kv", options->kv, "how the cache is stored")->check(CLI::IsMember({"f16", "q8_0"}));
     sub->add_flag("--json", options->json, "print JSON");
     sub->callback([options, &command] { command = [options] { return bench(*options); }; });

@@ -46,14 +46,20 @@ public:
     explicit Chat(Answerer& answerer) : answerer_(answerer), system_(answerer.options().system) {}
 
     int run() {
-        std::fprintf(stderr, "%s. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n", answerer_.options().model.c_str());
+        std::fprintf(stderr, "%s. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n",
+                     answerer_.options().model.c_str());
         std::string line;
         for (;;) {
             std::fputs("> ", stderr);
             switch (read_line(line)) {
-                case Input::kEnd: std::fputc('\n', stderr); return 0;
-                case Input::kInterrupted: std::fputc('\n', stderr); continue;
-                case Input::kLine: break;
+                case Input::kEnd:
+                    std::fputc('\n', stderr);
+                    return 0;
+                case Input::kInterrupted:
+                    std::fputc('\n', stderr);
+                    continue;
+                case Input::kLine:
+                    break;
             }
             if (line.empty()) continue;
             if (line == "/quit" || line == "/exit") return 0;
@@ -87,8 +93,10 @@ private:
         std::printf("\n");
         messages_.push_back({"assistant", answer.text});
         if (answer.reason == FinishReason::kContextFull)
-            std::fprintf(stderr, "sterna: the context of %lld positions is full; /reset, or start with --ctx-shift or a larger --ctx\n",
-                         static_cast<long long>(answerer_.engine().context()));
+            std::fprintf(
+                stderr,
+                "sterna: the context of %lld positions is full; /reset, or start with --ctx-shift or a larger --ctx\n",
+                static_cast<long long>(answerer_.engine().context()));
         if (answerer_.options().verbose) print_timings(answerer_, answer);
         return {};
     }
@@ -96,11 +104,18 @@ private:
     Status obey(const std::string& line) {
         const size_t blank = line.find(' ');
         const std::string command = line.substr(0, blank);
-        const std::string argument = blank == std::string::npos ? "" : line.substr(line.find_first_not_of(' ', blank) == std::string::npos ? line.size() : line.find_first_not_of(' ', blank));
+        const std::string argument = blank == std::string::npos
+                                         ? ""
+                                         : line.substr(line.find_first_not_of(' ', blank) == std::string::npos
+                                                           ? line.size()
+                                                           : line.find_first_not_of(' ', blank));
         if (command == "/help") {
-            std::fputs("/reset        forget the conversation\n/system TEXT  set the system message and forget the rest\n"
-                       "/save FILE    keep the conversation\n/load FILE    go on with a kept one\n/regen        answer the last message again\n"
-                       "/quit         leave\n", stderr);
+            std::fputs(
+                "/reset        forget the conversation\n/system TEXT  set the system message and forget the rest\n"
+                "/save FILE    keep the conversation\n/load FILE    go on with a kept one\n/regen        answer the "
+                "last message again\n"
+                "/quit         leave\n",
+                stderr);
             return {};
         }
         if (command == "/reset" || command == "/system") {
@@ -110,7 +125,8 @@ private:
             return {};
         }
         if (command == "/regen") {
-            if (messages_.empty() || messages_.back().role != "assistant") return fail(ErrorCode::kBadArgument, "/regen: there is no answer yet");
+            if (messages_.empty() || messages_.back().role != "assistant")
+                return fail(ErrorCode::kBadArgument, "/regen: there is no answer yet");
             ChatMessage last = std::move(messages_.back());
             messages_.pop_back();
             Status status = answer(answerer_.options().sampler.seed + ++n_regenerated_);
@@ -127,7 +143,8 @@ private:
     Status save(const std::string& path) const {
         using Json = nlohmann::ordered_json;
         Json json{{"system", system_}, {"messages", Json::array()}};
-        for (const ChatMessage& message : messages_) json["messages"].push_back({{"role", message.role}, {"content", message.content}});
+        for (const ChatMessage& message : messages_)
+            json["messages"].push_back({{"role", message.role}, {"content", message.content}});
         const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
         const std::vector<uint8_t> state = save_session(answerer_.session(), &answerer_.options().sampler);
         std::vector<uint8_t> bytes(kMagic.begin(), kMagic.end());
@@ -147,20 +164,24 @@ private:
         auto text = n ? reader.read_text(*n) : std::nullopt;
         if (!magic || *magic != kMagic || !text) return fail(ErrorCode::kBadFile, "{}: not a saved chat", path);
         const auto json = nlohmann::json::parse(*text, nullptr, false);
-        auto is_text = [](const nlohmann::json& object, const char* key) { return object.is_object() && object.contains(key) && object[key].is_string(); };
+        auto is_text = [](const nlohmann::json& object, const char* key) {
+            return object.is_object() && object.contains(key) && object[key].is_string();
+        };
         bool good = is_text(json, "system") && json.contains("messages") && json["messages"].is_array();
         std::vector<ChatMessage> messages;
         if (good)
             for (const auto& message : json["messages"]) {
                 good = good && is_text(message, "role") && is_text(message, "content");
-                if (good) messages.push_back({message["role"].get<std::string>(), message["content"].get<std::string>()});
+                if (good)
+                    messages.push_back({message["role"].get<std::string>(), message["content"].get<std::string>()});
             }
         if (!good) return fail(ErrorCode::kBadFile, "{}: its list of messages is broken", path);
         STERNA_TRY(loaded, load_session(answerer_.engine(), file.bytes().subspan(reader.position()), path));
         answerer_.set_session(std::move(loaded.session));
         system_ = json["system"].get<std::string>();
         messages_ = std::move(messages);
-        for (const ChatMessage& message : messages_) std::fprintf(stderr, "%s %s\n", message.role == "user" ? ">" : "", message.content.c_str());
+        for (const ChatMessage& message : messages_)
+            std::fprintf(stderr, "%s %s\n", message.role == "user" ? ">" : "", message.content.c_str());
         return {};
     }
 
@@ -172,6 +193,8 @@ private:
 
 }  // namespace
 
-Result<int> chat(Answerer& answerer) { return Chat(answerer).run(); }
+Result<int> chat(Answerer& answerer) {
+    return Chat(answerer).run();
+}
 
 }  // namespace sterna

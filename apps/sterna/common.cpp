@@ -12,7 +12,9 @@
 
 namespace sterna {
 
-int default_threads() { return std::max(1, int(std::thread::hardware_concurrency())); }
+int default_threads() {
+    return std::max(1, int(std::thread::hardware_concurrency()));
+}
 
 double now_seconds() {
     using Clock = std::chrono::steady_clock;
@@ -82,7 +84,9 @@ Result<std::string> read_text_file(const std::string& path) {
     return text;
 }
 
-Result<std::string> read_stdin() { return read_all(stdin, "standard input"); }
+Result<std::string> read_stdin() {
+    return read_all(stdin, "standard input");
+}
 
 std::string human_bytes(double bytes) {
     if (bytes >= 1e9) return fmt::format("{:.2f} GB", bytes / 1e9);

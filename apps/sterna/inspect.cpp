@@ -25,7 +25,8 @@ struct Options {
 constexpr uint64_t kShownElements = 8;
 
 const char* type_name(GgufType type) {
-    constexpr const char* kNames[] = {"u8", "i8", "u16", "i16", "u32", "i32", "f32", "bool", "string", "array", "u64", "i64", "f64"};
+    constexpr const char* kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                      "bool", "string", "array", "u64", "i64", "f64"};
     return kNames[int(type)];
 }
 
@@ -46,17 +47,22 @@ Json array_value(const GgufFile& file, const GgufValue& value, uint64_t limit) {
 
 Json scalar_value(const GgufFile& file, const GgufValue& value) {
     switch (value.type) {
-        case GgufType::kString: return std::string(*file.get_string(value.key));
-        case GgufType::kBool: return *file.get_bool(value.key);
+        case GgufType::kString:
+            return std::string(*file.get_string(value.key));
+        case GgufType::kBool:
+            return *file.get_bool(value.key);
         case GgufType::kF32:
-        case GgufType::kF64: return *file.get_float(value.key);
+        case GgufType::kF64:
+            return *file.get_float(value.key);
         default:
             if (auto number = file.get_int(value.key)) return *number;
             return load_le<uint64_t>(value.payload.data());
     }
 }
 
-std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& value) {
+    return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 struct TypeSum {
     int64_t n = 0;
@@ -67,17 +73,17 @@ Json memory_json(const GgufFile& file, const Options& options) {
     auto estimate = estimate_memory(file, file.tensors(), options.context,
                                     options.kv == "q8_0" ? kernels::KvKind::kQ8_0 : kernels::KvKind::kF16);
     if (!estimate) return {{"unknown", estimate.error().message}};
-    return {{"context", estimate->context},
-            {"kv", options.kv},
-            {"weights", estimate->weights},
-            {"cache", estimate->cache},
-            {"workspace", estimate->workspace},
-            {"total", estimate->weights + estimate->cache + estimate->workspace}};
+    return {{"context", estimate->context},     {"kv", options.kv},
+            {"weights", estimate->weights},     {"cache", estimate->cache},
+            {"workspace", estimate->workspace}, {"total", estimate->weights + estimate->cache + estimate->workspace}};
 }
 
 void print_json(const GgufFile& file, const Options& options, const std::map<std::string_view, TypeSum>& types) {
     Json out;
-    out["file"] = {{"path", options.model}, {"bytes", file.file_bytes()}, {"parts", file.n_parts()}, {"gguf_version", file.version()}};
+    out["file"] = {{"path", options.model},
+                   {"bytes", file.file_bytes()},
+                   {"parts", file.n_parts()},
+                   {"gguf_version", file.version()}};
     for (const GgufValue& value : file.values()) {
         Json& slot = out["metadata"][std::string(value.key)];
         if (value.type != GgufType::kArray)
@@ -85,7 +91,9 @@ void print_json(const GgufFile& file, const Options& options, const std::map<std
         else if (options.arrays || value.n_elements <= kShownElements)
             slot = array_value(file, value, UINT64_MAX);
         else
-            slot = {{"type", type_name(value.element_type)}, {"length", value.n_elements}, {"first", array_value(file, value, kShownElements)}};
+            slot = {{"type", type_name(value.element_type)},
+                    {"length", value.n_elements},
+                    {"first", array_value(file, value, kShownElements)}};
     }
     for (const auto& [name, sum] : types)
         out["types"][std::string(name)] = {{"tensors", sum.n}, {"bytes", sum.bytes}, {"parameters", sum.elements}};
@@ -93,14 +101,18 @@ void print_json(const GgufFile& file, const Options& options, const std::map<std
     for (const TensorView& tensor : file.tensors()) {
         Json shape = Json::array();
         for (int i = 0; i < tensor.n_dims; ++i) shape.push_back(tensor.shape[size_t(i)]);
-        out["tensors"].push_back({{"name", tensor.name}, {"type", dtype_traits(tensor.type)->name}, {"shape", shape}, {"bytes", tensor.data.size()}});
+        out["tensors"].push_back({{"name", tensor.name},
+                                  {"type", dtype_traits(tensor.type)->name},
+                                  {"shape", shape},
+                                  {"bytes", tensor.data.size()}});
     }
     if (!file.tensors().empty()) out["memory"] = memory_json(file, options);
     std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
 void print_text(const GgufFile& file, const Options& options, const std::map<std::string_view, TypeSum>& types) {
-    std::printf("%s: GGUF v%u, %s%s\n\n", options.model.c_str(), file.version(), human_bytes(double(file.file_bytes())).c_str(),
+    std::printf("%s: GGUF v%u, %s%s\n\n", options.model.c_str(), file.version(),
+                human_bytes(double(file.file_bytes())).c_str(),
                 file.n_parts() > 1 ? fmt::format(" in {} parts", file.n_parts()).c_str() : "");
     for (const GgufValue& value : file.values()) {
         std::string shown;
@@ -128,7 +140,8 @@ void print_text(const GgufFile& file, const Options& options, const std::map<std
     uint64_t elements = 0, bytes = 0;
     std::printf("\n%-10s %8s %12s\n", "type", "tensors", "bytes");
     for (const auto& [name, sum] : types) {
-        std::printf("%-10s %8lld %12s\n", std::string(name).c_str(), static_cast<long long>(sum.n), human_bytes(double(sum.bytes)).c_str());
+        std::printf("%-10s %8lld %12s\n", std::string(name).c_str(), static_cast<long long>(sum.n),
+                    human_bytes(double(sum.bytes)).c_str());
         elements += sum.elements;
         bytes += sum.bytes;
     }
@@ -137,18 +150,20 @@ void print_text(const GgufFile& file, const Options& options, const std::map<std
     if (options.tensors) {
         std::printf("\n");
         for (const TensorView& tensor : file.tensors())
-            std::printf("%-44s %-8s %-24s %s\n", std::string(tensor.name).c_str(), std::string(dtype_traits(tensor.type)->name).c_str(),
-                        shape_text(tensor).c_str(), human_bytes(double(tensor.data.size())).c_str());
+            std::printf("%-44s %-8s %-24s %s\n", std::string(tensor.name).c_str(),
+                        std::string(dtype_traits(tensor.type)->name).c_str(), shape_text(tensor).c_str(),
+                        human_bytes(double(tensor.data.size())).c_str());
     }
     Json memory = memory_json(file, options);
     if (memory.contains("unknown")) {
         std::printf("\nmemory: unknown: %s\n", memory["unknown"].get<std::string>().c_str());
         return;
     }
-    std::printf("\nmemory at %lld positions with a %s cache: %s (weights %s, cache %s, workspace %s)\n",
-                static_cast<long long>(memory["context"].get<int64_t>()), options.kv.c_str(),
-                human_bytes(memory["total"].get<double>()).c_str(), human_bytes(memory["weights"].get<double>()).c_str(),
-                human_bytes(memory["cache"].get<double>()).c_str(), human_bytes(memory["workspace"].get<double>()).c_str());
+    std::printf(
+        "\nmemory at %lld positions with a %s cache: %s (weights %s, cache %s, workspace %s)\n",
+        static_cast<long long>(memory["context"].get<int64_t>()), options.kv.c_str(),
+        human_bytes(memory["total"].get<double>()).c_str(), human_bytes(memory["weights"].get<double>()).c_str(),
+        human_bytes(memory["cache"].get<double>()).c_str(), human_bytes(memory["workspace"].get<double>()).c_str());
 }
 
 Result<int> inspect(const Options& options) {
@@ -173,7 +188,8 @@ void add_inspect(CLI::App& app, Command& command) {
     auto options = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("inspect", "What a model file holds, and the memory it will take");
     sub->add_option("model", options->model, "a GGUF file, or any part of a split one")->required();
-    sub->add_option("-c,--ctx", options->context, "positions to plan the cache for (default: the trained length, at most 4096)")
+    sub->add_option("-c,--ctx", options->context,
+                    "positions to plan the cache for (default: the trained length, at most 4096)")
         ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
     sub->add_option("--kv", options->kv, "how the cache is stored")->check(CLI::IsMember({"f16", "q8_0"}));
     sub->add_flag("--tensors", options->tensors, "list every tensor");

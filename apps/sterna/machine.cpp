@@ -114,7 +114,8 @@ double measure_read_bandwidth(ThreadPool& pool) {
     for (int pass = 0; pass < kPasses; ++pass) {
         std::vector<uint64_t> sums(size_t(pool.size()) * 8);
         const double start = now_seconds();
-        pool.run(pool.size(), [&](int task, int) { sums[size_t(task) * 8] = read_all(buffer.data() + size_t(task) * part, part); });
+        pool.run(pool.size(),
+                 [&](int task, int) { sums[size_t(task) * 8] = read_all(buffer.data() + size_t(task) * part, part); });
         const double seconds = now_seconds() - start;
         for (uint64_t sum : sums) g_sink = g_sink + sum;
         best = std::max(best, double(part) * 8 * pool.size() / seconds);

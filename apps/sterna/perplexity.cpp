@@ -57,7 +57,8 @@ struct Scorer {
         return Scorer{std::move(open), std::move(engine)};
     }
 
-    Status score(std::span<const int32_t> window, int64_t from, FunctionRef<void(int64_t, std::span<const float>)> use) {
+    Status score(std::span<const int32_t> window, int64_t from,
+                 FunctionRef<void(int64_t, std::span<const float>)> use) {
         auto session = engine->open_session();
         STERNA_CHECK(session->append(window));
         auto sink = [&](size_t, int64_t position, std::span<const float> logits) { use(position, logits); };
@@ -79,12 +80,15 @@ double divergence(const kernels::Kernels& kernels, std::span<const float> refere
     for (size_t i = 0; i < reference.size(); ++i) {
         double log_p = double(reference[i]) - log_z_reference;
         double log_q = double(model[i]) - log_z_model;
-        if (log_p > -40) sum += std::exp(log_p) * (log_p - log_q);  // e^-40 of a vocabulary cannot change the tenth digit
+        if (log_p > -40)
+            sum += std::exp(log_p) * (log_p - log_q);  // e^-40 of a vocabulary cannot change the tenth digit
     }
     return sum;
 }
 
-size_t top_token(std::span<const float> logits) { return size_t(std::max_element(logits.begin(), logits.end()) - logits.begin()); }
+size_t top_token(std::span<const float> logits) {
+    return size_t(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
 
 double percentile(std::vector<double>& sorted, double fraction) {
     return sorted[size_t(fraction * double(sorted.size() - 1) + 0.5)];
@@ -93,11 +97,16 @@ double percentile(std::vector<double>& sorted, double fraction) {
 void print_result(const Options& options, const Mean& nll, Divergence* divergence, int64_t n_windows) {
     const double perplexity = std::exp(nll.mean());
     using Json = nlohmann::ordered_json;
-    Json out{{"model", options.model}, {"windows", n_windows}, {"tokens", nll.n}, {"perplexity", perplexity},
-             {"standard_error", perplexity * nll.error()}, {"nats_per_token", nll.mean()}};
+    Json out{{"model", options.model},
+             {"windows", n_windows},
+             {"tokens", nll.n},
+             {"perplexity", perplexity},
+             {"standard_error", perplexity * nll.error()},
+             {"nats_per_token", nll.mean()}};
     if (!options.json)
-        std::printf("perplexity %.4f +- %.4f  (%lld tokens in %lld windows of %lld)\n", perplexity, perplexity * nll.error(),
-                    static_cast<long long>(nll.n), static_cast<long long>(n_windows), static_cast<long long>(options.context));
+        std::printf("perplexity %.4f +- %.4f  (%lld tokens in %lld windows of %lld)\n", perplexity,
+                    perplexity * nll.error(), static_cast<long long>(nll.n), static_cast<long long>(n_windows),
+                    static_cast<long long>(options.context));
     if (divergence) {
         std::sort(divergence->kld.begin(), divergence->kld.end());
         const double median = percentile(divergence->kld, 0.5), p99 = percentile(divergence->kld, 0.99),
@@ -121,8 +130,10 @@ void print_result(const Options& options, const Mean& nll, Divergence* divergenc
                         std::exp(divergence->reference_nll.mean()), ratio, ratio * divergence->log_ratio.error());
             std::printf("KL divergence: mean %.6f +- %.6f, median %.6f, 99 %% %.6f, 99.9 %% %.6f, maximum %.6f\n",
                         divergence->mean_kld.mean(), divergence->mean_kld.error(), median, p99, p999, most);
-            std::printf("same first choice %.3f %% +- %.3f %%, root mean square change of the true token's probability %.3f %%\n",
-                        divergence->same_top.mean() * 100, divergence->same_top.error() * 100, rms * 100);
+            std::printf(
+                "same first choice %.3f %% +- %.3f %%, root mean square change of the true token's probability %.3f "
+                "%%\n",
+                divergence->same_top.mean() * 100, divergence->same_top.error() * 100, rms * 100);
         }
     }
     if (options.json) std::printf("%s\n", out.dump(2).c_str());
@@ -143,7 +154,8 @@ Result<int> perplexity(const Options& options) {
     STERNA_TRY(tokens, tokenizer.encode(text));
     const int64_t n_windows_all = int64_t(tokens.size()) / options.context;
     if (n_windows_all == 0)
-        return fail(ErrorCode::kBadArgument, "{}: {} tokens, one window of {} is the least", options.file, tokens.size(), options.context);
+        return fail(ErrorCode::kBadArgument, "{}: {} tokens, one window of {} is the least", options.file,
+                    tokens.size(), options.context);
     const int64_t n_windows = options.max_chunks > 0 ? std::min(options.max_chunks, n_windows_all) : n_windows_all;
     const int64_t from = options.context / 2;
     const kernels::Kernels& kernels = model.engine->kernels();
@@ -158,7 +170,8 @@ Result<int> perplexity(const Options& options) {
         if (reference) {
             reference_logits.resize(size_t(options.context - from) * vocab_size);
             STERNA_CHECK(reference->score(window, from, [&](int64_t position, std::span<const float> logits) {
-                std::copy(logits.begin(), logits.end(), reference_logits.begin() + (position - from) * int64_t(vocab_size));
+                std::copy(logits.begin(), logits.end(),
+                          reference_logits.begin() + (position - from) * int64_t(vocab_size));
             }));
         }
         STERNA_CHECK(model.score(window, from, [&](int64_t position, std::span<const float> logits) {
@@ -173,12 +186,14 @@ Result<int> perplexity(const Options& options) {
             apart.kld.push_back(kld);
             apart.mean_kld.add(kld);
             apart.same_top.add(top_token(logits) == top_token(other) ? 1 : 0);
-            apart.squared_probability_change.add((std::exp(-own) - std::exp(-theirs)) * (std::exp(-own) - std::exp(-theirs)));
+            apart.squared_probability_change.add((std::exp(-own) - std::exp(-theirs)) *
+                                                 (std::exp(-own) - std::exp(-theirs)));
             apart.log_ratio.add(own - theirs);
             apart.reference_nll.add(theirs);
         }));
         if (!options.json) {
-            std::fprintf(stderr, "\r[%lld/%lld] %.4f ", static_cast<long long>(w + 1), static_cast<long long>(n_windows), std::exp(nll.mean()));
+            std::fprintf(stderr, "\r[%lld/%lld] %.4f ", static_cast<long long>(w + 1),
+                         static_cast<long long>(n_windows), std::exp(nll.mean()));
             if (w + 1 == n_windows) std::fprintf(stderr, "\n");
         }
     }
@@ -190,11 +205,14 @@ Result<int> perplexity(const Options& options) {
 
 void add_perplexity(CLI::App& app, Command& command) {
     auto options = std::make_shared<Options>();
-    CLI::App* sub = app.add_subcommand("perplexity", "How well a model predicts a text, and how far two models are apart");
+    CLI::App* sub =
+        app.add_subcommand("perplexity", "How well a model predicts a text, and how far two models are apart");
     sub->add_option("model", options->model, "a GGUF file")->required();
     sub->add_option("-f,--file", options->file, "the text")->required();
     sub->add_option("--kld-against", options->against, "a second model: print the KL divergence from it");
-    sub->add_option("-c,--ctx", options->context, "tokens per window")->check(CLI::Range(int64_t(8), int64_t(1) << 20))->capture_default_str();
+    sub->add_option("-c,--ctx", options->context, "tokens per window")
+        ->check(CLI::Range(int64_t(8), int64_t(1) << 20))
+        ->capture_default_str();
     sub->add_option("--chunks", options->max_chunks, "only the first N windows");
     sub->add_option("-t,--threads", options->threads, "threads")->check(CLI::Range(1, 1024));
     sub->add_option("--kv", options->kv, "how the cache is stored")->check(CLI::IsMember({"f16", "q8_0"}));

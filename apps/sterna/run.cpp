@@ -39,7 +39,8 @@ void print_json(const Answerer& answerer, const Answerer::Answer& answer) {
         Json top = Json::array();
         for (const TokenLogprob& other : token.top)
             top.push_back({{"token", other.token}, {"text", text(other.token)}, {"logprob", other.logprob}});
-        logprobs.push_back({{"token", token.token}, {"text", text(token.token)}, {"logprob", token.logprob}, {"top", top}});
+        logprobs.push_back(
+            {{"token", token.token}, {"text", text(token.token)}, {"logprob", token.logprob}, {"top", top}});
     }
     auto rate = [](double n, double seconds) { return seconds > 0 ? n / seconds : 0; };
     const int64_t n_prompt = answer.stats.n_prompt - answer.stats.n_reused;
@@ -57,7 +58,8 @@ void print_json(const Answerer& answerer, const Answerer::Answer& answer) {
                {"decode_seconds", answer.decode_seconds},
                {"decode_tokens_per_second", rate(double(answer.stats.n_generated - 1), answer.decode_seconds)}}}};
     if (answerer.options().logprobs >= 0) out["logprobs"] = logprobs;
-    if (answer.stats.n_drafted) out["speculation"] = {{"drafted", answer.stats.n_drafted}, {"accepted", answer.stats.n_accepted}};
+    if (answer.stats.n_drafted)
+        out["speculation"] = {{"drafted", answer.stats.n_drafted}, {"accepted", answer.stats.n_accepted}};
     std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
 }
 
@@ -90,10 +92,12 @@ Result<int> run_once(Answerer& answerer, const std::string& prompt) {
 
 Result<int> run(RunOptions options) {
     if (options.chat_template == "list") {
-        for (std::string_view family : ChatTemplate::builtin_families()) std::printf("%s\n", std::string(family).c_str());
+        for (std::string_view family : ChatTemplate::builtin_families())
+            std::printf("%s\n", std::string(family).c_str());
         return 0;
     }
-    if (options.model.empty()) return fail(ErrorCode::kBadArgument, "no model: name a GGUF file, as in: sterna run m.gguf -p \"Hello\"");
+    if (options.model.empty())
+        return fail(ErrorCode::kBadArgument, "no model: name a GGUF file, as in: sterna run m.gguf -p \"Hello\"");
     bool interactive = false;
     std::string prompt = options.prompt;
     if (!options.prompt_file.empty()) {
@@ -106,7 +110,8 @@ Result<int> run(RunOptions options) {
             prompt = std::move(text);
         }
     }
-    if (interactive && options.json) return fail(ErrorCode::kBadArgument, "--json: needs a prompt (-p, -f or standard input)");
+    if (interactive && options.json)
+        return fail(ErrorCode::kBadArgument, "--json: needs a prompt (-p, -f or standard input)");
     STERNA_TRY(answerer, Answerer::create(std::move(options)));
     catch_interrupt(*answerer);
     auto status = interactive ? chat(*answerer) : run_once(*answerer, prompt);
@@ -119,20 +124,30 @@ void add_sampling_flags(CLI::App& sub, RunOptions& options) {
     sub.add_option("--temp", s.temperature, "temperature; 0 is greedy")->capture_default_str()->group("Sampling");
     sub.add_option("--top-k", s.top_k, "only the k likeliest; 0: all")->capture_default_str()->group("Sampling");
     sub.add_option("--top-p", s.top_p, "only the likeliest that make up p")->capture_default_str()->group("Sampling");
-    sub.add_option("--min-p", s.min_p, "only those with at least p of the likeliest's probability")->capture_default_str()->group("Sampling");
+    sub.add_option("--min-p", s.min_p, "only those with at least p of the likeliest's probability")
+        ->capture_default_str()
+        ->group("Sampling");
     sub.add_option("--typical", s.typical_p, "locally typical sampling")->capture_default_str()->group("Sampling");
     sub.add_option("--repeat-penalty", s.repeat_penalty, "1: off")->capture_default_str()->group("Sampling");
-    sub.add_option("--repeat-last-n", s.penalty_last_n, "tokens that the penalties look at; -1: all")->capture_default_str()->group("Sampling");
+    sub.add_option("--repeat-last-n", s.penalty_last_n, "tokens that the penalties look at; -1: all")
+        ->capture_default_str()
+        ->group("Sampling");
     sub.add_option("--presence-penalty", s.presence_penalty, "0: off")->capture_default_str()->group("Sampling");
     sub.add_option("--frequency-penalty", s.frequency_penalty, "0: off")->capture_default_str()->group("Sampling");
     sub.add_option("--dry-multiplier", s.dry.multiplier, "0: off")->capture_default_str()->group("Sampling");
     sub.add_option("--dry-base", s.dry.base, "")->capture_default_str()->group("Sampling");
     sub.add_option("--dry-allowed-length", s.dry.allowed_length, "")->capture_default_str()->group("Sampling");
     sub.add_option("--dry-penalty-last-n", s.dry.last_n, "-1: all")->capture_default_str()->group("Sampling");
-    sub.add_option("--dry-sequence-breaker", options.dry_breakers, "text that no repeat is followed across")->group("Sampling");
-    sub.add_option("--logit-bias", options.logit_bias, "ID+X or ID-X: added to a token's logit")->allow_extra_args(false)->group("Sampling");
+    sub.add_option("--dry-sequence-breaker", options.dry_breakers, "text that no repeat is followed across")
+        ->group("Sampling");
+    sub.add_option("--logit-bias", options.logit_bias, "ID+X or ID-X: added to a token's logit")
+        ->allow_extra_args(false)
+        ->group("Sampling");
     sub.add_option("--seed", s.seed, "the same seed gives the same tokens")->capture_default_str()->group("Sampling");
-    sub.add_option("--logprobs", options.logprobs, "with --json: log-probabilities, and those of the N likeliest tokens")->check(CLI::Range(0, 1000))->group("Sampling");
+    sub.add_option("--logprobs", options.logprobs,
+                   "with --json: log-probabilities, and those of the N likeliest tokens")
+        ->check(CLI::Range(0, 1000))
+        ->group("Sampling");
 }
 
 }  // namespace
@@ -145,20 +160,34 @@ void add_run(CLI::App& app, Command& command) {
     sub->add_option("-f,--file", options->prompt_file, "a file that holds the prompt");
     sub->add_option("-s,--system", options->system, "a system message");
     sub->add_flag("--raw", options->raw, "continue the text as it stands, without a chat template");
-    sub->add_option("-n,--predict", options->n_predict, "at most this many new tokens")->check(CLI::Range(int64_t(-1), int64_t(1) << 24));
+    sub->add_option("-n,--predict", options->n_predict, "at most this many new tokens")
+        ->check(CLI::Range(int64_t(-1), int64_t(1) << 24));
     sub->add_option("--chat-template", options->chat_template, "a built-in family, a Jinja file, or 'list'");
     sub->add_option("--stop", options->stop, "end the answer before this text")->allow_extra_args(false);
     sub->add_flag("--json", options->json, "print one JSON object");
     sub->add_flag("--ignore-eos", options->ignore_eos, "go on after the end token");
-    sub->add_option("-t,--threads", options->threads, "threads; their number changes no token")->check(CLI::Range(1, 1024))->group("Machine");
-    sub->add_option("-c,--ctx", options->context, "positions the session can hold (default: the trained length, at most 4096)")
-        ->check(CLI::Range(int64_t(1), int64_t(1) << 24))->group("Machine");
-    sub->add_option("--kv", options->kv, "how the cache is stored")->check(CLI::IsMember({"f16", "q8_0"}))->group("Machine");
-    sub->add_option("--chunk", options->chunk, "prompt tokens per step")->check(CLI::Range(int64_t(1), int64_t(1) << 16))->capture_default_str()->group("Machine");
-    sub->add_flag("--ctx-shift", options->context_shift, "when the context is full, drop the older half and go on")->group("Machine");
-    sub->add_option("--keep", options->keep, "with --ctx-shift: tokens at the beginning that stay")->check(CLI::Range(int64_t(0), int64_t(1) << 24))->group("Machine");
+    sub->add_option("-t,--threads", options->threads, "threads; their number changes no token")
+        ->check(CLI::Range(1, 1024))
+        ->group("Machine");
+    sub->add_option("-c,--ctx", options->context,
+                    "positions the session can hold (default: the trained length, at most 4096)")
+        ->check(CLI::Range(int64_t(1), int64_t(1) << 24))
+        ->group("Machine");
+    sub->add_option("--kv", options->kv, "how the cache is stored")
+        ->check(CLI::IsMember({"f16", "q8_0"}))
+        ->group("Machine");
+    sub->add_option("--chunk", options->chunk, "prompt tokens per step")
+        ->check(CLI::Range(int64_t(1), int64_t(1) << 16))
+        ->capture_default_str()
+        ->group("Machine");
+    sub->add_flag("--ctx-shift", options->context_shift, "when the context is full, drop the older half and go on")
+        ->group("Machine");
+    sub->add_option("--keep", options->keep, "with --ctx-shift: tokens at the beginning that stay")
+        ->check(CLI::Range(int64_t(0), int64_t(1) << 24))
+        ->group("Machine");
     sub->add_option("--draft", options->draft, "speculative decoding with this small model")->group("Machine");
-    sub->add_flag("--lookup", options->lookup, "speculative decoding by text that has occurred before")->group("Machine");
+    sub->add_flag("--lookup", options->lookup, "speculative decoding by text that has occurred before")
+        ->group("Machine");
     sub->add_flag("-v,--verbose", options->verbose, "print timings")->group("Machine");
     add_sampling_flags(*sub, *options);
     sub->callback([options, prompt, &command] {

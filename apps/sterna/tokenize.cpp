@@ -31,7 +31,8 @@ Result<std::vector<TokenId>> parse_ids(std::string_view text, size_t vocab_size)
                 return fail(ErrorCode::kBadArgument, "\"{}\": not a token id below {}", word, vocab_size);
             id = id * 10 + (c - '0');
         }
-        if (id >= int64_t(vocab_size)) return fail(ErrorCode::kBadArgument, "{}: the vocabulary has {} tokens", id, vocab_size);
+        if (id >= int64_t(vocab_size))
+            return fail(ErrorCode::kBadArgument, "{}: the vocabulary has {} tokens", id, vocab_size);
         ids.push_back(TokenId(id));
         at = end;
     }
@@ -56,7 +57,8 @@ Result<int> tokenize(const Options& options) {
     if (options.json) {
         out += '[';
         for (size_t i = 0; i < ids.size(); ++i)
-            out += fmt::format("{}{{\"id\":{},\"text\":{}}}", i ? "," : "", ids[i], json_quote(tokenizer->token_bytes(ids[i], true)));
+            out += fmt::format("{}{{\"id\":{},\"text\":{}}}", i ? "," : "", ids[i],
+                               json_quote(tokenizer->token_bytes(ids[i], true)));
         out += "]\n";
     } else if (options.ids) {
         for (size_t i = 0; i < ids.size(); ++i) out += fmt::format("{}{}", i ? " " : "", ids[i]);

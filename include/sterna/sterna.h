@@ -63,13 +63,14 @@ STERNA_API bool sterna_model_is_end(const sterna_model* model, int32_t token);
 /* ---- Text ---- */
 
 /* add_special: the begin and end tokens that the model wants. parse_special: control tokens spelled in the text become those tokens. */
-STERNA_API sterna_status sterna_tokenize(const sterna_model* model, const char* text, size_t text_bytes, bool add_special,
-                                         bool parse_special, int32_t* tokens, size_t capacity, size_t* n_tokens);
+STERNA_API sterna_status sterna_tokenize(const sterna_model* model, const char* text, size_t text_bytes,
+                                         bool add_special, bool parse_special, int32_t* tokens, size_t capacity,
+                                         size_t* n_tokens);
 /* The bytes of a token; not necessarily whole UTF-8 characters. No terminating zero. */
 STERNA_API sterna_status sterna_token_bytes(const sterna_model* model, int32_t token, bool with_special, char* bytes,
                                             size_t capacity, size_t* n_bytes);
-STERNA_API sterna_status sterna_detokenize(const sterna_model* model, const int32_t* tokens, size_t n_tokens, bool with_special,
-                                           char* text, size_t capacity, size_t* n_bytes);
+STERNA_API sterna_status sterna_detokenize(const sterna_model* model, const int32_t* tokens, size_t n_tokens,
+                                           bool with_special, char* text, size_t capacity, size_t* n_bytes);
 
 typedef struct sterna_chat_message {
     const char* role;    /* "system", "user", "assistant" */
@@ -79,8 +80,8 @@ typedef struct sterna_chat_message {
 /* The prompt text of a conversation by the model's own template, or by a built-in family ("chatml", "llama3", ...) when chat_template
  * is not null. Tokenize it with add_special false and parse_special true. */
 STERNA_API sterna_status sterna_chat_render(const sterna_model* model, const char* chat_template,
-                                            const sterna_chat_message* messages, size_t n_messages, bool add_generation_prompt,
-                                            char* text, size_t capacity, size_t* n_bytes);
+                                            const sterna_chat_message* messages, size_t n_messages,
+                                            bool add_generation_prompt, char* text, size_t capacity, size_t* n_bytes);
 
 /* ---- Engine: the cache and the threads that sessions share ---- */
 
@@ -95,7 +96,8 @@ typedef struct sterna_engine_params {
 } sterna_engine_params;
 
 /* Lifetime: the model must outlive the engine, the engine its sessions. params may be null. */
-STERNA_API sterna_status sterna_engine_create(const sterna_model* model, const sterna_engine_params* params, sterna_engine** engine);
+STERNA_API sterna_status sterna_engine_create(const sterna_model* model, const sterna_engine_params* params,
+                                              sterna_engine** engine);
 STERNA_API void sterna_engine_free(sterna_engine* engine);
 /* Makes the decode in flight stop with STERNA_CANCELLED soon; sessions stay usable. From any thread or signal handler. */
 STERNA_API void sterna_engine_cancel(sterna_engine* engine);
@@ -115,7 +117,8 @@ typedef struct sterna_sampling {
 
 STERNA_API void sterna_sampling_defaults(sterna_sampling* sampling);
 
-STERNA_API sterna_status sterna_session_create(sterna_engine* engine, const sterna_sampling* sampling, sterna_session** session);
+STERNA_API sterna_status sterna_session_create(sterna_engine* engine, const sterna_sampling* sampling,
+                                               sterna_session** session);
 STERNA_API void sterna_session_free(sterna_session* session);
 
 /* Adds tokens that the next decode will run. */
@@ -125,7 +128,8 @@ STERNA_API sterna_status sterna_session_truncate(sterna_session* session, size_t
 STERNA_API size_t sterna_session_length(const sterna_session* session); /* tokens, run or waiting */
 
 /* Runs all waiting tokens of these sessions, together. After it every one of them has logits for its last token. */
-STERNA_API sterna_status sterna_engine_decode(sterna_engine* engine, sterna_session* const* sessions, size_t n_sessions);
+STERNA_API sterna_status sterna_engine_decode(sterna_engine* engine, sterna_session* const* sessions,
+                                              size_t n_sessions);
 
 /* The logits after the last token (vocab_size floats). Lifetime: until the next decode with this session. Null before the first. */
 STERNA_API const float* sterna_session_logits(const sterna_session* session);

@@ -48,22 +48,34 @@ namespace {
 
 #ifdef STERNA_NO_THREADS
 std::string g_error;
-int all_cores() { return 1; }
+int all_cores() {
+    return 1;
+}
 #else
 thread_local std::string g_error;
-int all_cores() { return std::max(1, int(std::thread::hardware_concurrency())); }
+int all_cores() {
+    return std::max(1, int(std::thread::hardware_concurrency()));
+}
 #endif
 
 sterna_status status_of(ErrorCode code) {
     switch (code) {
-        case ErrorCode::kBadArgument: return STERNA_BAD_ARGUMENT;
-        case ErrorCode::kBadFile: return STERNA_BAD_FILE;
-        case ErrorCode::kUnsupported: return STERNA_UNSUPPORTED;
-        case ErrorCode::kNotFound: return STERNA_NOT_FOUND;
-        case ErrorCode::kLimit: return STERNA_LIMIT;
-        case ErrorCode::kOutOfMemory: return STERNA_OUT_OF_MEMORY;
-        case ErrorCode::kIo: return STERNA_IO;
-        case ErrorCode::kCancelled: return STERNA_CANCELLED;
+        case ErrorCode::kBadArgument:
+            return STERNA_BAD_ARGUMENT;
+        case ErrorCode::kBadFile:
+            return STERNA_BAD_FILE;
+        case ErrorCode::kUnsupported:
+            return STERNA_UNSUPPORTED;
+        case ErrorCode::kNotFound:
+            return STERNA_NOT_FOUND;
+        case ErrorCode::kLimit:
+            return STERNA_LIMIT;
+        case ErrorCode::kOutOfMemory:
+            return STERNA_OUT_OF_MEMORY;
+        case ErrorCode::kIo:
+            return STERNA_IO;
+        case ErrorCode::kCancelled:
+            return STERNA_CANCELLED;
     }
     return STERNA_BAD_ARGUMENT;
 }
@@ -135,14 +147,16 @@ Status create_engine(sterna_engine& self, const sterna_engine_params& params) {
     return {};
 }
 
-Result<std::string> render_chat(const sterna_model& model, const char* family, const sterna_chat_message* messages, size_t n,
-                                bool add_generation_prompt) {
+Result<std::string> render_chat(const sterna_model& model, const char* family, const sterna_chat_message* messages,
+                                size_t n, bool add_generation_prompt) {
     const std::string bos = special_text(*model.tokenizer, model.tokenizer->special().bos);
     const std::string eos = special_text(*model.tokenizer, model.tokenizer->special().eos);
-    STERNA_TRY(chosen, family ? ChatTemplate::builtin(family, bos, eos) : ChatTemplate::from_metadata(*model.file, bos, eos));
+    STERNA_TRY(chosen,
+               family ? ChatTemplate::builtin(family, bos, eos) : ChatTemplate::from_metadata(*model.file, bos, eos));
     std::vector<ChatMessage> conversation;
     for (size_t i = 0; i < n; ++i) {
-        if (!messages[i].role || !messages[i].content) return fail(ErrorCode::kBadArgument, "message {}: role or content is null", i);
+        if (!messages[i].role || !messages[i].content)
+            return fail(ErrorCode::kBadArgument, "message {}: role or content is null", i);
         conversation.push_back({messages[i].role, messages[i].content});
     }
     ChatRenderOptions options;
@@ -153,14 +167,17 @@ Result<std::string> render_chat(const sterna_model& model, const char* family, c
 Status decode(sterna_engine& engine, sterna_session* const* sessions, size_t n) {
     std::vector<StepItem> items(n);
     for (size_t i = 0; i < n; ++i) {
-        if (!sessions[i] || sessions[i]->owner != &engine) return fail(ErrorCode::kBadArgument, "session {}: null, or of another engine", i);
+        if (!sessions[i] || sessions[i]->owner != &engine)
+            return fail(ErrorCode::kBadArgument, "session {}: null, or of another engine", i);
         for (size_t j = 0; j < i; ++j)
             if (sessions[i] == sessions[j]) return fail(ErrorCode::kBadArgument, "session {}: given twice", i);
         if (sessions[i]->session->size() == 0) return fail(ErrorCode::kBadArgument, "session {}: has no tokens", i);
         items[i].session = sessions[i]->session.get();
     }
     engine.cancel = false;
-    auto all_done = [&] { return std::all_of(items.begin(), items.end(), [](const StepItem& item) { return item.done || !item.status; }); };
+    auto all_done = [&] {
+        return std::all_of(items.begin(), items.end(), [](const StepItem& item) { return item.done || !item.status; });
+    };
     while (!all_done()) STERNA_CHECK(engine.engine->step(items, nullptr, &engine.cancel));
     for (size_t i = 0; i < n; ++i) {
         if (!items[i].status) return items[i].status;
@@ -172,7 +189,8 @@ Status decode(sterna_engine& engine, sterna_session* const* sessions, size_t n) 
 
 Status sample(sterna_session& self, int32_t& token) {
     if (self.logits.empty()) return fail(ErrorCode::kBadArgument, "session: no logits yet; decode first");
-    if (self.session->n_pending() > 0) return fail(ErrorCode::kBadArgument, "session: tokens are waiting; decode first");
+    if (self.session->n_pending() > 0)
+        return fail(ErrorCode::kBadArgument, "session: tokens are waiting; decode first");
     STERNA_TRY(chosen, self.sampler->sample(self.logits, self.session->tokens(), self.session->stream_position()));
     STERNA_CHECK(self.session->append(chosen));
     token = chosen;
@@ -183,7 +201,8 @@ Status load_state(sterna_session& self, const char* path) {
     STERNA_TRY(file, MappedFile::open(path));
     STERNA_TRY(loaded, load_session(*self.owner->engine, file.bytes(), path));
     if (loaded.sampler) {
-        STERNA_TRY(sampler, Sampler::create(*loaded.sampler, self.owner->engine->vocab_size(), self.owner->engine->kernels()));
+        STERNA_TRY(sampler,
+                   Sampler::create(*loaded.sampler, self.owner->engine->vocab_size(), self.owner->engine->kernels()));
         self.sampler = std::make_unique<Sampler>(std::move(sampler));
     }
     self.session = std::move(loaded.session);
@@ -196,9 +215,15 @@ Status load_state(sterna_session& self, const char* path) {
 
 extern "C" {
 
-const char* sterna_last_error(void) { return g_error.c_str(); }
-const char* sterna_version(void) { return "0.1.0"; }
-const char* sterna_isa(void) { return kernels::active().name; }
+const char* sterna_last_error(void) {
+    return g_error.c_str();
+}
+const char* sterna_version(void) {
+    return "0.1.0";
+}
+const char* sterna_isa(void) {
+    return kernels::active().name;
+}
 
 sterna_status sterna_model_load(const char* path, int32_t n_threads, sterna_model** model) {
     if (!path || !model) return refuse("sterna_model_load: path or model is null");
@@ -209,20 +234,35 @@ sterna_status sterna_model_load(const char* path, int32_t n_threads, sterna_mode
     return status;
 }
 
-void sterna_model_free(sterna_model* model) { delete model; }
-int32_t sterna_model_vocab_size(const sterna_model* model) { return int32_t(model->model->config().vocab_size); }
-int32_t sterna_model_context_length(const sterna_model* model) { return int32_t(model->model->config().context_length); }
-int32_t sterna_model_width(const sterna_model* model) { return int32_t(model->model->config().width); }
-const char* sterna_model_architecture(const sterna_model* model) { return model->model->config().architecture.c_str(); }
-int32_t sterna_model_bos(const sterna_model* model) { return model->tokenizer->special().bos.value_or(-1); }
-int32_t sterna_model_eos(const sterna_model* model) { return model->tokenizer->special().eos.value_or(-1); }
-
-bool sterna_model_is_end(const sterna_model* model, int32_t token) {
-    return token >= 0 && size_t(token) < model->tokenizer->vocab_size() && model->tokenizer->is_end_of_generation(token);
+void sterna_model_free(sterna_model* model) {
+    delete model;
+}
+int32_t sterna_model_vocab_size(const sterna_model* model) {
+    return int32_t(model->model->config().vocab_size);
+}
+int32_t sterna_model_context_length(const sterna_model* model) {
+    return int32_t(model->model->config().context_length);
+}
+int32_t sterna_model_width(const sterna_model* model) {
+    return int32_t(model->model->config().width);
+}
+const char* sterna_model_architecture(const sterna_model* model) {
+    return model->model->config().architecture.c_str();
+}
+int32_t sterna_model_bos(const sterna_model* model) {
+    return model->tokenizer->special().bos.value_or(-1);
+}
+int32_t sterna_model_eos(const sterna_model* model) {
+    return model->tokenizer->special().eos.value_or(-1);
 }
 
-sterna_status sterna_tokenize(const sterna_model* model, const char* text, size_t text_bytes, bool add_special, bool parse_special,
-                              int32_t* tokens, size_t capacity, size_t* n_tokens) {
+bool sterna_model_is_end(const sterna_model* model, int32_t token) {
+    return token >= 0 && size_t(token) < model->tokenizer->vocab_size() &&
+           model->tokenizer->is_end_of_generation(token);
+}
+
+sterna_status sterna_tokenize(const sterna_model* model, const char* text, size_t text_bytes, bool add_special,
+                              bool parse_special, int32_t* tokens, size_t capacity, size_t* n_tokens) {
     if (!model || (!text && text_bytes)) return refuse("sterna_tokenize: model or text is null");
     EncodeOptions options;
     options.add_special = add_special;
@@ -232,31 +272,35 @@ sterna_status sterna_tokenize(const sterna_model* model, const char* text, size_
     return copy_out(ids->data(), ids->size(), tokens, capacity, n_tokens);
 }
 
-sterna_status sterna_token_bytes(const sterna_model* model, int32_t token, bool with_special, char* bytes, size_t capacity,
-                                 size_t* n_bytes) {
-    if (!model || token < 0 || size_t(token) >= model->tokenizer->vocab_size()) return refuse("sterna_token_bytes: token outside the vocabulary");
+sterna_status sterna_token_bytes(const sterna_model* model, int32_t token, bool with_special, char* bytes,
+                                 size_t capacity, size_t* n_bytes) {
+    if (!model || token < 0 || size_t(token) >= model->tokenizer->vocab_size())
+        return refuse("sterna_token_bytes: token outside the vocabulary");
     auto text = model->tokenizer->token_bytes(token, with_special);
     return copy_out(text.data(), text.size(), bytes, capacity, n_bytes);
 }
 
-sterna_status sterna_detokenize(const sterna_model* model, const int32_t* tokens, size_t n_tokens, bool with_special, char* text,
-                                size_t capacity, size_t* n_bytes) {
+sterna_status sterna_detokenize(const sterna_model* model, const int32_t* tokens, size_t n_tokens, bool with_special,
+                                char* text, size_t capacity, size_t* n_bytes) {
     if (!model || (!tokens && n_tokens)) return refuse("sterna_detokenize: model or tokens is null");
     for (size_t i = 0; i < n_tokens; ++i)
-        if (tokens[i] < 0 || size_t(tokens[i]) >= model->tokenizer->vocab_size()) return refuse("sterna_detokenize: token outside the vocabulary");
+        if (tokens[i] < 0 || size_t(tokens[i]) >= model->tokenizer->vocab_size())
+            return refuse("sterna_detokenize: token outside the vocabulary");
     const std::string decoded = model->tokenizer->decode({tokens, n_tokens}, with_special);
     return copy_out(decoded.data(), decoded.size(), text, capacity, n_bytes);
 }
 
-sterna_status sterna_chat_render(const sterna_model* model, const char* chat_template, const sterna_chat_message* messages,
-                                 size_t n_messages, bool add_generation_prompt, char* text, size_t capacity, size_t* n_bytes) {
+sterna_status sterna_chat_render(const sterna_model* model, const char* chat_template,
+                                 const sterna_chat_message* messages, size_t n_messages, bool add_generation_prompt,
+                                 char* text, size_t capacity, size_t* n_bytes) {
     if (!model || (!messages && n_messages)) return refuse("sterna_chat_render: model or messages is null");
     auto rendered = render_chat(*model, chat_template, messages, n_messages, add_generation_prompt);
     if (!rendered) return report(std::unexpected(rendered.error()));
     return copy_out(rendered->data(), rendered->size(), text, capacity, n_bytes);
 }
 
-sterna_status sterna_engine_create(const sterna_model* model, const sterna_engine_params* params, sterna_engine** engine) {
+sterna_status sterna_engine_create(const sterna_model* model, const sterna_engine_params* params,
+                                   sterna_engine** engine) {
     if (!model || !engine) return refuse("sterna_engine_create: model or engine is null");
     *engine = nullptr;
     auto made = std::make_unique<sterna_engine>();
@@ -266,13 +310,29 @@ sterna_status sterna_engine_create(const sterna_model* model, const sterna_engin
     return status;
 }
 
-void sterna_engine_free(sterna_engine* engine) { delete engine; }
-void sterna_engine_cancel(sterna_engine* engine) { engine->cancel.store(true); }
+void sterna_engine_free(sterna_engine* engine) {
+    delete engine;
+}
+void sterna_engine_cancel(sterna_engine* engine) {
+    engine->cancel.store(true);
+}
 
 void sterna_sampling_defaults(sterna_sampling* sampling) {
     const SamplerParams p;
-    *sampling = {p.temperature, p.top_k, p.top_p, p.min_p, p.typical_p, p.repeat_penalty, p.presence_penalty, p.frequency_penalty,
-                 p.penalty_last_n, p.dry.multiplier, p.dry.base, p.dry.allowed_length, p.dry.last_n, p.seed};
+    *sampling = {p.temperature,
+                 p.top_k,
+                 p.top_p,
+                 p.min_p,
+                 p.typical_p,
+                 p.repeat_penalty,
+                 p.presence_penalty,
+                 p.frequency_penalty,
+                 p.penalty_last_n,
+                 p.dry.multiplier,
+                 p.dry.base,
+                 p.dry.allowed_length,
+                 p.dry.last_n,
+                 p.seed};
 }
 
 sterna_status sterna_session_create(sterna_engine* engine, const sterna_sampling* sampling, sterna_session** session) {
@@ -280,7 +340,8 @@ sterna_status sterna_session_create(sterna_engine* engine, const sterna_sampling
     *session = nullptr;
     sterna_sampling defaults;
     sterna_sampling_defaults(&defaults);
-    auto sampler = Sampler::create(params_of(sampling ? *sampling : defaults), engine->engine->vocab_size(), engine->engine->kernels());
+    auto sampler = Sampler::create(params_of(sampling ? *sampling : defaults), engine->engine->vocab_size(),
+                                   engine->engine->kernels());
     if (!sampler) return report(std::unexpected(sampler.error()));
     auto made = std::make_unique<sterna_session>();
     made->owner = engine;
@@ -290,7 +351,9 @@ sterna_status sterna_session_create(sterna_engine* engine, const sterna_sampling
     return STERNA_OK;
 }
 
-void sterna_session_free(sterna_session* session) { delete session; }
+void sterna_session_free(sterna_session* session) {
+    delete session;
+}
 
 sterna_status sterna_session_append(sterna_session* session, const int32_t* tokens, size_t n_tokens) {
     if (!session || (!tokens && n_tokens)) return refuse("sterna_session_append: session or tokens is null");
@@ -298,20 +361,25 @@ sterna_status sterna_session_append(sterna_session* session, const int32_t* toke
 }
 
 sterna_status sterna_session_truncate(sterna_session* session, size_t n_tokens) {
-    if (!session || n_tokens > size_t(session->session->size())) return refuse("sterna_session_truncate: more tokens than there are");
+    if (!session || n_tokens > size_t(session->session->size()))
+        return refuse("sterna_session_truncate: more tokens than there are");
     session->session->truncate(int64_t(n_tokens));
     session->logits.clear();
     return STERNA_OK;
 }
 
-size_t sterna_session_length(const sterna_session* session) { return size_t(session->session->size()); }
+size_t sterna_session_length(const sterna_session* session) {
+    return size_t(session->session->size());
+}
 
 sterna_status sterna_engine_decode(sterna_engine* engine, sterna_session* const* sessions, size_t n_sessions) {
     if (!engine || (!sessions && n_sessions)) return refuse("sterna_engine_decode: engine or sessions is null");
     return report(decode(*engine, sessions, n_sessions));
 }
 
-const float* sterna_session_logits(const sterna_session* session) { return session->logits.empty() ? nullptr : session->logits.data(); }
+const float* sterna_session_logits(const sterna_session* session) {
+    return session->logits.empty() ? nullptr : session->logits.data();
+}
 
 sterna_status sterna_session_sample(sterna_session* session, int32_t* token) {
     if (!session || !token) return refuse("sterna_session_sample: session or token is null");

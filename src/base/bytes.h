@@ -13,7 +13,8 @@ namespace sterna {
 
 using Bytes = std::span<const uint8_t>;
 
-static_assert(std::endian::native == std::endian::little, "Sterna's formats are read in place: little-endian hosts only");
+static_assert(std::endian::native == std::endian::little,
+              "Sterna's formats are read in place: little-endian hosts only");
 
 template <typename T>
 T load_le(const void* from) {

@@ -35,7 +35,9 @@ constexpr uint16_t float_to_half(float value) {
     return uint16_t(sign | ((magnitude - 0x38000000u + 0xfff + odd) >> 13));
 }
 
-constexpr float bfloat_to_float(uint16_t b) { return std::bit_cast<float>(uint32_t(b) << 16); }
+constexpr float bfloat_to_float(uint16_t b) {
+    return std::bit_cast<float>(uint32_t(b) << 16);
+}
 
 constexpr uint16_t float_to_bfloat(float value) {
     uint32_t bits = std::bit_cast<uint32_t>(value);

@@ -40,15 +40,15 @@ std::unexpected<Error> fail(ErrorCode code, fmt::format_string<Args...> format, 
 }  // namespace sterna
 
 // Binds the value of a Result to a new variable, or returns its error from the enclosing function.
-#define STERNA_TRY(name, expression)                                      \
-    auto name##_result = (expression);                                    \
-    if (!name##_result) [[unlikely]]                                      \
-        return std::unexpected(std::move(name##_result).error());         \
+#define STERNA_TRY(name, expression)                              \
+    auto name##_result = (expression);                            \
+    if (!name##_result) [[unlikely]]                              \
+        return std::unexpected(std::move(name##_result).error()); \
     auto name = std::move(*name##_result)
 
 // The same for a Status, or where the value is not wanted.
-#define STERNA_CHECK(expression)                                                          \
-    do {                                                                                  \
-        if (auto check_result = (expression); !check_result) [[unlikely]]                 \
-            return std::unexpected(std::move(check_result).error());                      \
+#define STERNA_CHECK(expression)                                          \
+    do {                                                                  \
+        if (auto check_result = (expression); !check_result) [[unlikely]] \
+            return std::unexpected(std::move(check_result).error());      \
     } while (false)

@@ -4,7 +4,9 @@
 
 namespace sterna {
 
-std::filesystem::path source_path(const std::string& relative) { return std::filesystem::path(STERNA_SOURCE_DIR) / relative; }
+std::filesystem::path source_path(const std::string& relative) {
+    return std::filesystem::path(STERNA_SOURCE_DIR) / relative;
+}
 
 std::optional<std::filesystem::path> shared_testdata(const std::string& relative) {
     const char* given = std::getenv("STERNA_TESTDATA");
