@@ -131,7 +131,10 @@ public:
     explicit Weights(uint64_t seed) : random_(seed) {}
 
     // A producer of n_cols * n_rows elements with standard deviation 1 / sqrt(n_cols), which keeps activations near 1.
+    // A small matrix has rows of its own; the rows of a large one come from a pool, which takes seconds instead of minutes.
     GgufWriter::Producer matrix(DType type, int64_t n_cols, int64_t n_rows) {
+        if (n_cols * n_rows <= kFreshElements)
+            return [bytes = encode_normal(type, n_cols, n_rows)](GgufWriter::Sink sink) { return sink(bytes); };
         const std::vector<uint8_t>& pool = pool_of(type, n_cols);
         uint64_t row_bytes = *dtype_bytes(type, uint64_t(n_cols));
         return [&pool, row_bytes, n_rows, seed = random_()](GgufWriter::Sink sink) -> Status {
@@ -157,14 +160,18 @@ public:
     }
 
 private:
+    static constexpr int64_t kFreshElements = 1 << 19, kPoolRows = 32;
+
+    std::vector<uint8_t> encode_normal(DType type, int64_t n_cols, int64_t n_rows) {
+        std::vector<float> values = normal(n_rows * n_cols, 0.0f, 1.0f / std::sqrt(float(n_cols)));
+        std::vector<uint8_t> bytes(*dtype_bytes(type, values.size()));
+        dtype_traits(type)->encode(values.data(), bytes.data(), int64_t(values.size()), nullptr);
+        return bytes;
+    }
+
     const std::vector<uint8_t>& pool_of(DType type, int64_t n_cols) {
         auto [at, is_new] = pools_.try_emplace({type, n_cols});
-        if (is_new) {
-            constexpr int64_t kPoolRows = 32;
-            std::vector<float> values = normal(kPoolRows * n_cols, 0.0f, 1.0f / std::sqrt(float(n_cols)));
-            at->second.resize(*dtype_bytes(type, values.size()));
-            dtype_traits(type)->encode(values.data(), at->second.data(), int64_t(values.size()), nullptr);
-        }
+        if (is_new) at->second = encode_normal(type, n_cols, kPoolRows);
         return at->second;
     }
 

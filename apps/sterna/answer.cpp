@@ -184,11 +184,13 @@ Result<Answerer::Answer> Answerer::answer(std::span<const TokenId> prompt, uint6
     double first = 0;
     STERNA_TRY(generation, Generation::create(*engine_, *session_, std::move(generation_options)));
     while (!filter.stopped()) {
-        STERNA_TRY(token, next_token(*engine_, *generation, &cancel));
+        auto next = next_token(*engine_, *generation);
         if (first == 0) first = now_seconds();
-        if (!token) break;
-        answer.tokens.push_back(*token);
-        if (!token->is_stop) emit(detokenizer.push(token->token));
+        if (!next && generation->reason() != FinishReason::kCancelled) return std::unexpected(next.error());
+        if (!next || !*next) break;
+        const GeneratedToken& token = **next;
+        answer.tokens.push_back(token);
+        if (!token.is_stop) emit(detokenizer.push(token.token));
     }
     if (!filter.stopped()) {
         emit(detokenizer.finish());
@@ -224,6 +226,7 @@ void print_timings(const Answerer& answerer, const Answerer::Answer& answer) {
                      static_cast<long long>(stats.n_drafted));
     if (stats.n_shifts)
         std::fprintf(stderr, "context      shifted %lld times\n", static_cast<long long>(stats.n_shifts));
+    std::fprintf(stderr, "memory       %s at most\n", human_bytes(double(peak_resident_bytes())).c_str());
     std::fprintf(stderr, "finished     %s\n", finish_reason_name(answer.reason));
 }
 

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <thread>
 
+#include <sys/resource.h>
+
 #include <nlohmann/json.hpp>
 
 namespace sterna {
@@ -19,6 +21,12 @@ int default_threads() {
 double now_seconds() {
     using Clock = std::chrono::steady_clock;
     return std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+}
+
+uint64_t peak_resident_bytes() {
+    struct rusage usage;
+    if (::getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return uint64_t(usage.ru_maxrss) * 1024;
 }
 
 uint64_t available_memory() {

@@ -38,6 +38,9 @@ double now_seconds();                   // a monotonic clock
 // JSON text of any bytes: invalid UTF-8 becomes U+FFFD.
 std::string json_quote(std::string_view text);
 
+// The most memory that this process has had at once; 0 when unknown.
+uint64_t peak_resident_bytes();
+
 // Bytes that a process may still take without swapping, 0 when unknown.
 uint64_t available_memory();
 

@@ -59,7 +59,9 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) int peak_avx512(int64_t r
         for (auto& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
     }
     for (int i = 1; i < kChains; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
-    return _mm512_reduce_add_epi32(sums[0]);
+    alignas(64) int32_t out[16];  // not _mm512_reduce_add_epi32: gcc 12 warns about its own header
+    _mm512_store_si512(out, sums[0]);
+    return out[0];
 }
 
 __attribute__((target("amx-tile,amx-int8"))) int peak_amx(int64_t rounds) {

@@ -51,6 +51,7 @@ void print_json(const Answerer& answerer, const Answerer::Answer& answer) {
              {"prompt_tokens", answer.stats.n_prompt},
              {"generated_tokens", answer.stats.n_generated},
              {"seed", answerer.options().sampler.seed},
+             {"peak_resident_bytes", peak_resident_bytes()},
              {"timings",
               {{"load_seconds", answerer.open().load_seconds},
                {"prompt_seconds", answer.prompt_seconds},
