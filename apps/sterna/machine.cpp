@@ -64,31 +64,6 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) int peak_avx512(int64_t r
     return out[0];
 }
 
-__attribute__((target("amx-tile,amx-int8"))) int peak_amx(int64_t rounds) {
-    struct alignas(64) {
-        uint8_t palette = 1, start_row = 0, reserved[14] = {};
-        uint16_t columns[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-        uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-    } config;
-    _tile_loadconfig(&config);
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-    _tile_zero(4);
-    _tile_zero(5);
-    for (int64_t i = 0; i < rounds; ++i) {
-        _tile_dpbusd(0, 4, 5);
-        _tile_dpbusd(1, 4, 5);
-        _tile_dpbusd(2, 4, 5);
-        _tile_dpbusd(3, 4, 5);
-    }
-    alignas(64) int32_t out[256];
-    _tile_stored(0, out, 64);
-    _tile_release();
-    return out[0];
-}
-
 #endif
 
 struct Peak {
@@ -101,7 +76,6 @@ Peak find_peak(std::string_view isa) {
 #if defined(__x86_64__)
     if (isa.starts_with("avx2")) return {isa, peak_avx2, kChains * 32 * 2.0};
     if (isa.starts_with("avx512")) return {isa, peak_avx512, kChains * 64 * 2.0};
-    if (isa.starts_with("amx")) return {isa, peak_amx, 4 * 16 * 16 * 64 * 2.0};
 #endif
     return {isa, nullptr, 0};
 }

@@ -11,7 +11,7 @@ namespace sterna {
 double measure_read_bandwidth(ThreadPool& pool);
 
 // int8 multiply-add operations per second (two per product) in registers with the best instruction that the named kernel table may
-// use ("avx2": maddubs, "avx512": vpdpbusd, "amx": tdpbusd); 0 where there is no loop for the table.
+// use ("avx2": maddubs, "avx512": vpdpbusd); 0 where there is no loop for the table.
 double measure_int8_peak(ThreadPool& pool, const char* isa);
 
 }  // namespace sterna
