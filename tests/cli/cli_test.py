@@ -159,10 +159,9 @@ class ProgramTest(unittest.TestCase):
         again = Terminal("run", self.model, "--chat-template", "chatml", "-n", 8, "--seed", 3)
         again.wait_for("> ")
         again.type(f"/load {kept}")
-        again.wait_for("> ", 2)
-        before = again.seen.count("> ")
+        again.wait_for("> ", 3)  # the first prompt, the loaded "> hello", the prompt after it
         again.type("and again")
-        again.wait_for("> ", before + 1)
+        again.wait_for("> ", 4)
         self.assertEqual(again.seen.split("and again")[1].strip("\r\n> "), answer)
         again.type(f"/load {self.model}")
         again.wait_for("not a saved chat")
