@@ -219,7 +219,7 @@ const char* sterna_last_error(void) {
     return g_error.c_str();
 }
 const char* sterna_version(void) {
-    return "0.1.0";
+    return STERNA_VERSION;
 }
 const char* sterna_isa(void) {
     return kernels::active().name;

@@ -45,8 +45,8 @@ void pause_briefly() {
 }  // namespace
 
 struct ThreadPool::State {
-    // Generation and task index in one word, so that a late worker of the last call cannot take a task of the next one.
-    std::atomic<uint64_t> ticket{0};  // generation << 32 | next task
+    std::atomic<int> next{
+        0};  // run() returns only when no worker is left in work(), so a late one cannot take a task of the next call
     std::atomic<uint32_t> generation{0};
     std::atomic<int> n_working{0};
     std::atomic<int> n_tasks{0};
@@ -54,16 +54,10 @@ struct ThreadPool::State {
     std::atomic<bool> stopping{false};
     std::vector<std::thread> threads;
 
-    void work(uint32_t mine, int worker) {
-        uint64_t seen = ticket.load(std::memory_order_acquire);
-        for (;;) {
-            if (uint32_t(seen >> 32) != mine) return;
-            int index = int(uint32_t(seen));
-            if (index >= n_tasks.load(std::memory_order_relaxed)) return;
-            if (!ticket.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel)) continue;
-            (*task.load(std::memory_order_relaxed))(index, worker);
-            seen = ticket.load(std::memory_order_acquire);
-        }
+    void work(int worker) {
+        const int n = n_tasks.load(std::memory_order_relaxed);
+        const auto& call = *task.load(std::memory_order_relaxed);
+        for (int index; (index = next.fetch_add(1, std::memory_order_relaxed)) < n;) call(index, worker);
     }
 
     void loop(int worker) {
@@ -80,7 +74,7 @@ struct ThreadPool::State {
             }
             if (stopping.load(std::memory_order_acquire)) return;
             done = now;
-            work(now, worker);
+            work(worker);
             if (n_working.fetch_sub(1, std::memory_order_acq_rel) == 1) n_working.notify_one();
         }
     }
@@ -107,14 +101,13 @@ void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
         return;
     }
     State& state = *state_;
-    uint32_t mine = state.generation.load(std::memory_order_relaxed) + 1;
     state.task.store(&task, std::memory_order_relaxed);
     state.n_tasks.store(n_tasks, std::memory_order_relaxed);
     state.n_working.store(n_threads_ - 1, std::memory_order_relaxed);
-    state.ticket.store(uint64_t(mine) << 32, std::memory_order_release);
-    state.generation.store(mine, std::memory_order_release);
+    state.next.store(0, std::memory_order_relaxed);
+    state.generation.fetch_add(1, std::memory_order_release);
     state.generation.notify_all();
-    state.work(mine, 0);
+    state.work(0);
     for (int spin = 0;; ++spin) {
         int working = state.n_working.load(std::memory_order_acquire);
         if (working == 0) return;
