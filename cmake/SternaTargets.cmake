@@ -63,6 +63,16 @@ function(sterna_core name)
   endforeach()
 endfunction()
 
+# sterna_library(NAME DEPS...): the same for folders outside the core, which may throw. Not built for other machines.
+function(sterna_library name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  add_library(sterna_${name} STATIC ${sources})
+  target_link_libraries(sterna_${name} PUBLIC sterna_flags)
+  foreach(dep ${ARGN})
+    target_link_libraries(sterna_${name} PUBLIC sterna_${dep})
+  endforeach()
+endfunction()
+
 # sterna_test(NAME DEPS...): one GoogleTest program of every .cpp in the folder; ctest runs it as one test.
 function(sterna_test name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)

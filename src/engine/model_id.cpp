@@ -1,7 +1,7 @@
 #include <type_traits>
 
 #include "engine/engine.h"
-#include "engine/sha256.h"
+#include "base/sha256.h"
 
 namespace sterna {
 

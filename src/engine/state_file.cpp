@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/sha256.h"
+#include "base/sha256.h"
 
 namespace sterna {
 

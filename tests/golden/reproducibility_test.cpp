@@ -13,7 +13,7 @@
 #include <sstream>
 
 #include "engine/random.h"
-#include "engine/sha256.h"
+#include "base/sha256.h"
 #include "engine/state_file.h"
 #include "golden/quantized_model.h"
 #include "unit/engine/tiny_model.h"

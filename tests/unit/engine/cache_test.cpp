@@ -5,7 +5,7 @@
 #include <cstring>
 #include <numeric>
 
-#include "engine/sha256.h"
+#include "base/sha256.h"
 
 namespace sterna {
 namespace {

@@ -1,6 +1,6 @@
 #include "engine/state_file.h"
 
-#include "engine/sha256.h"
+#include "base/sha256.h"
 #include "tiny_model.h"
 
 namespace sterna {
