@@ -17,11 +17,14 @@
 
 namespace sterna {
 
+class GgufWriter;
+
 struct CheckpointTensor {
     std::string name;            // "model.layers.0.self_attn.q_proj.weight"
     std::vector<int64_t> shape;  // slowest dimension first, as PyTorch prints it: [n_out, n_in]
     // The smallest of F32, F16, BF16 (and, for blocks along the last dimension that GGUF has too, Q8_0, Q4_0, MXFP4...)
-    // that holds these values without loss.
+    // that holds these values without loss. Integers of 8 (signed), 16, 32 and 64 bits are kI8, kI16, kI32, kI64, always
+    // `stored`; what has no type here (unsigned bytes, booleans, 8-bit floats) is shown by read() alone, as F16.
     DType exact = DType::kF32;
     // Not empty: the values lie here, row-major, as `exact` (dtype_bytes() of them). Lifetime: the checkpoint's.
     Bytes stored;
@@ -39,6 +42,13 @@ public:
     virtual Status read(const CheckpointTensor& tensor, int64_t first, std::span<float> to) const = 0;
     // The tensor will not be read again soon: its memory may go.
     virtual void release(const CheckpointTensor&) const {}
+
+    // The text of the config.json that belongs to it, where the file itself holds the configuration (llama2.c). Empty:
+    // look for one beside it.
+    virtual std::string config_json() const { return {}; }
+    // Sets the tokenizer.* keys, where the format has a tokenizer file of its own (llama2.c's tokenizer.bin). Returns:
+    // false when there is none: look for a tokenizer beside it.
+    virtual Result<bool> write_tokenizer(GgufWriter&) const { return false; }
 };
 
 // Opens what `path` is: a folder (safetensors with or without an index, else PyTorch .bin with or without one, else

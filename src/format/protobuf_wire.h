@@ -66,9 +66,12 @@ private:
         if (!key || *key >> 3 == 0 || *key >> 3 > 0x1fffffff) return false;
         field = WireField{.number = uint32_t(*key >> 3), .type = WireType(*key & 7), .value = 0, .bytes = {}};
         switch (field.type) {
-            case WireType::kVarint: return assign(read_varint(reader_), field.value);
-            case WireType::kFixed64: return assign(reader_.read<uint64_t>(), field.value);
-            case WireType::kFixed32: return assign(reader_.read<uint32_t>(), field.value);
+            case WireType::kVarint:
+                return assign(read_varint(reader_), field.value);
+            case WireType::kFixed64:
+                return assign(reader_.read<uint64_t>(), field.value);
+            case WireType::kFixed32:
+                return assign(reader_.read<uint32_t>(), field.value);
             case WireType::kBytes: {
                 const auto size = read_varint(reader_);
                 return size && assign(reader_.read_bytes(*size), field.bytes);
