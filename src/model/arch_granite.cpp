@@ -28,36 +28,13 @@ constexpr TensorSpec kOwn[] = {
 };
 
 std::vector<TensorSpec> tensors(const Config&) {
-    std::vector<TensorSpec> table;
-    tables::append(table, tables::kStem);
-    tables::append(table, kOwn);
-    tables::append(table, tables::kPreNorms);
-    tables::append(table, tables::kAttentionAdjacent);
-    tables::append(table, tables::kGatedFfn);
-    tables::append(table, tables::kFfnBiases);
-    return table;
-}
-
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        gated_ffn(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return tables::join(
+        {tables::kStem, kOwn, tables::kPreNorms, tables::kAttentionAdjacent, tables::kGatedFfn, tables::kFfnBiases});
 }
 
 }  // namespace
 
 extern const Architecture kArch_granite;
-constinit const Architecture kArch_granite = {"granite", {}, read_config, tensors, forward};
+constinit const Architecture kArch_granite = {"granite", {}, read_config, tensors, pre_norm_decoder};
 
 }  // namespace sterna

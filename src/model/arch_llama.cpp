@@ -49,26 +49,9 @@ std::vector<TensorSpec> tensors(const Config& config) {
     return table;
 }
 
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        c.config.n_experts > 0 ? moe(c, layer, b.h) : gated_ffn(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
-}
-
 }  // namespace
 
 extern const Architecture kArch_llama;
-constinit const Architecture kArch_llama = {"llama", {}, read_config, tensors, forward};
+constinit const Architecture kArch_llama = {"llama", {}, read_config, tensors, pre_norm_decoder};
 
 }  // namespace sterna

@@ -42,26 +42,9 @@ std::vector<TensorSpec> tensors(const Config&) {
     return {std::begin(kTable), std::end(kTable)};
 }
 
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        gated_ffn(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
-}
-
 }  // namespace
 
 extern const Architecture kArch_qwen;
-constinit const Architecture kArch_qwen = {"qwen", {}, read_config, tensors, forward};
+constinit const Architecture kArch_qwen = {"qwen", {}, read_config, tensors, pre_norm_decoder};
 
 }  // namespace sterna

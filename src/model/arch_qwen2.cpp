@@ -25,35 +25,12 @@ constexpr TensorSpec kOwn[] = {
 };
 
 std::vector<TensorSpec> tensors(const Config&) {
-    std::vector<TensorSpec> table;
-    tables::append(table, tables::kStem);
-    tables::append(table, tables::kPreNorms);
-    tables::append(table, tables::kAttention);
-    tables::append(table, kOwn);
-    tables::append(table, tables::kGatedFfn);
-    return table;
-}
-
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        gated_ffn(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, kOwn, tables::kGatedFfn});
 }
 
 }  // namespace
 
 extern const Architecture kArch_qwen2;
-constinit const Architecture kArch_qwen2 = {"qwen2", {}, read_config, tensors, forward};
+constinit const Architecture kArch_qwen2 = {"qwen2", {}, read_config, tensors, pre_norm_decoder};
 
 }  // namespace sterna

@@ -31,35 +31,12 @@ constexpr TensorSpec kExperts[] = {
 };
 
 std::vector<TensorSpec> tensors(const Config&) {
-    std::vector<TensorSpec> table;
-    tables::append(table, tables::kStem);
-    tables::append(table, tables::kPreNorms);
-    tables::append(table, tables::kAttention);
-    tables::append(table, tables::kHeadNorms);
-    tables::append(table, kExperts);
-    return table;
-}
-
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        moe(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kHeadNorms, kExperts});
 }
 
 }  // namespace
 
 extern const Architecture kArch_qwen3moe;
-constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, forward};
+constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, pre_norm_decoder};
 
 }  // namespace sterna

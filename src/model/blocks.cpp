@@ -138,4 +138,21 @@ void hidden_states(ForwardContext& c) {
     if (c.n_rows > 0) std::memcpy(c.step.output, c.buffers.x, size_t(c.n_rows * c.config.width) * sizeof(float));
 }
 
+Status pre_norm_decoder(ForwardContext& c) {
+    auto& b = c.buffers;
+    embed(c);
+    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
+        STERNA_CHECK(c.check_cancelled());
+        const LayerWeights& w = c.weights.layers[size_t(layer)];
+        norm(c, b.x, w.attn_norm, b.h);
+        attention(c, layer, b.h);
+        add_to_stream(c);
+        norm(c, b.x, w.ffn_norm, b.h);
+        w.gate_experts.matrices.empty() ? gated_ffn(c, layer, b.h) : moe(c, layer, b.h);
+        add_to_stream(c);
+    }
+    logits(c);
+    return {};
+}
+
 }  // namespace sterna

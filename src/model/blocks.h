@@ -97,4 +97,9 @@ void logits(ForwardContext& c);
 // Output: the rows of x as they are (embedding models).
 void hidden_states(ForwardContext& c);
 
+// The whole forward pass of most decoders: per layer norm, attention, norm, feed-forward (experts where the weights
+// have them), each sublayer's output added to the stream; then the logits. What differs between them is their config
+// and tensor table.
+Status pre_norm_decoder(ForwardContext& c);
+
 }  // namespace sterna

@@ -2,6 +2,7 @@
 // GGUF's, on the right those of Hugging Face checkpoints of the Llama pattern.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <vector>
 
@@ -68,6 +69,12 @@ inline constexpr TensorSpec kFfnBiases[] = {
 
 inline void append(std::vector<TensorSpec>& table, std::span<const TensorSpec> rows) {
     table.insert(table.end(), rows.begin(), rows.end());
+}
+
+inline std::vector<TensorSpec> join(std::initializer_list<std::span<const TensorSpec>> parts) {
+    std::vector<TensorSpec> table;
+    for (std::span<const TensorSpec> part : parts) append(table, part);
+    return table;
 }
 
 }  // namespace sterna::tables
