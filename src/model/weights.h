@@ -13,6 +13,7 @@
 #include "base/metadata.h"
 #include "base/result.h"
 #include "model/config.h"
+#include "model/huggingface.h"
 #include "tensor/pack.h"
 
 namespace sterna {
@@ -69,16 +70,6 @@ using Slot =
     std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot,
                  Experts LayerWeights::*, std::vector<float> Weights::*, PackedMatrix Weights::*, Linear Weights::*>;
 
-// What a converter does to the Hugging Face tensor on its way to GGUF, besides changing the type.
-enum class Change : uint8_t {
-    kNone,
-    kInterleaveQ,   // rows of each head go from half-split to adjacent pairs (n_heads heads)
-    kInterleaveK,   // the same for n_kv_heads heads
-    kPlusOne,       // norm weights are stored with 1 added (gemma)
-    kStack,         // one tensor per expert; the second {} of hf_name counts them
-    kTernaryScale,  // the mean magnitude goes to the `.scale` tensor, -1 0 1 stay (bitnet)
-};
-
 // One row of an architecture's tensor table. Views are string literals.
 struct TensorSpec {
     Slot slot;
@@ -107,6 +98,7 @@ struct Architecture {
     Result<Config> (*read_config)(const Metadata& metadata, const ModelLimits& limits, std::string_view architecture);
     std::vector<TensorSpec> (*tensors)(const Config& config);
     Status (*forward)(ForwardContext& context);
+    HuggingFace hf = {};
 };
 
 // Checks every tensor of the table (presence, type, shape), sets config.vocab_size from the token embedding.
