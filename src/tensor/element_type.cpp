@@ -1,4 +1,4 @@
-#include "convert/element_type.h"
+#include "tensor/element_type.h"
 
 #include <bit>
 #include <cmath>
@@ -21,11 +21,11 @@ struct Row {
 
 // In the order of ElementType.
 constexpr Row kRows[] = {
-    {"F64", 8, DType::kF32, false},     {"F32", 4, DType::kF32, true},      {"F16", 2, DType::kF16, true},
-    {"BF16", 2, DType::kBF16, true},    {"F8_E4M3", 1, DType::kF16, false}, {"F8_E5M2", 1, DType::kF16, false},
-    {"F8_E8M0", 1, DType::kF32, false}, {"I64", 8, DType::kI64, true},      {"I32", 4, DType::kI32, true},
-    {"I16", 2, DType::kI16, true},      {"I8", 1, DType::kI8, true},        {"U64", 8, DType::kF32, false},
-    {"U32", 4, DType::kF32, false},     {"U16", 2, DType::kF32, false},     {"U8", 1, DType::kF16, false},
+    {"F64", 8, DType::kF32, false},      {"F32", 4, DType::kF32, true},      {"F16", 2, DType::kF16, true},
+    {"BF16", 2, DType::kBF16, true},     {"F8_E4M3", 1, DType::kF16, false}, {"F8_E5M2", 1, DType::kF16, false},
+    {"F8_E8M0", 1, DType::kBF16, false}, {"I64", 8, DType::kI64, true},      {"I32", 4, DType::kI32, true},
+    {"I16", 2, DType::kI16, true},       {"I8", 1, DType::kI8, true},        {"U64", 8, DType::kF32, false},
+    {"U32", 4, DType::kF32, false},      {"U16", 2, DType::kF32, false},     {"U8", 1, DType::kF16, false},
     {"BOOL", 1, DType::kF16, false},
 };
 
