@@ -25,6 +25,8 @@ struct CheckpointTensor {
     // The smallest of F32, F16, BF16 (and, for blocks along the last dimension that GGUF has too, Q8_0, Q4_0, MXFP4...)
     // that holds these values without loss. Integers of 8 (signed), 16, 32 and 64 bits are kI8, kI16, kI32, kI64, always
     // `stored`; what has no type here (unsigned bytes, booleans, 8-bit floats) is shown by read() alone, as F16.
+    // MXFP4 experts (gpt-oss) are shown as their unpacked checkpoints have them, [experts, in, out], and their blocks lie
+    // along the inputs: it is the transposed matrix that MXFP4 holds.
     DType exact = DType::kF32;
     // Not empty: the values lie here, row-major, as `exact` (dtype_bytes() of them). Lifetime: the checkpoint's.
     Bytes stored;
