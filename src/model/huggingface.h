@@ -24,6 +24,8 @@ enum class Change : uint8_t {
     kOddRows,
     kTransposeEven,  // the same where the tensor is stored transposed
     kTransposeOdd,
+    kEvenColumns,  // of vectors side by side, [experts, 2 n]: their even values (gpt-oss biases)
+    kOddColumns,
     kKeyB,      // kv_b_proj, [n_heads * (nope + value), rank]: the key rows, transposed per head: "nope, rank, heads"
     kValueB,    // its value rows: "rank, value, heads"
     kHeadsQkv,  // rows come as q, k, v of each head in turn, and go to all q, all k, all v (GPT-NeoX)
@@ -41,6 +43,7 @@ enum class HfKind : uint8_t {
     kFloat,  // or such a list
     kBool,
     kText,
+    kInverseRoot,  // a number x: 1 / sqrt(x) is written (gemma's query_pre_attn_scalar)
     kIs,      // writes nothing: the value must be one of `choices`, for the forward pass knows no other
     kPeriod,  // a list of one text per layer that repeats: every how many layers comes the one named in `choices`
     kFlags,   // such a list, as bools: true where the text is one of `choices`

@@ -1,0 +1,302 @@
+#include "convert/hf_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include <nlohmann/json.hpp>
+
+#include "convert/hf_rope.h"
+#include "convert/listed_checkpoint.h"
+#include "convert/text_lists.h"
+#include "model/model.h"
+
+namespace sterna {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxConfigBytes = size_t(16) << 20;
+constexpr size_t kMaxListEntries = 4096;  // of a value with one entry per layer
+// Where the language model's part of a multimodal model's config.json lies.
+constexpr std::string_view kTextConfigs[] = {"text_config", "llm_config", "language_config", "thinker_config.text_config"};
+
+class RowWriter {
+public:
+    RowWriter(const Json& config, const std::string& where, const std::string& architecture, GgufWriter& writer,
+              const std::vector<std::string>& taken)
+        : config_(config), where_(where), architecture_(architecture), writer_(writer), taken_(taken) {}
+
+    Status write(const HfKey& row) {
+        const Json* value = nullptr;
+        if (!row.json.empty()) value = find_json(config_, row.json);
+        if (!value) return write_default(row);
+        const std::string key = architecture_ + "." + std::string(row.gguf);
+        switch (row.kind) {
+            case HfKind::kInt:
+                return write_int(row, key, *value);
+            case HfKind::kFloat:
+                return write_float(row, key, *value);
+            case HfKind::kInverseRoot:
+                if (!value->is_number() || !(value->get<double>() > 0)) return wrong(row, *value, "a positive number");
+                return writer_.set_f32(key, float(1.0 / std::sqrt(value->get<double>())));
+            case HfKind::kBool:
+                if (!value->is_boolean()) return wrong(row, *value, "true or false");
+                return writer_.set_bool(key, value->get<bool>());
+            case HfKind::kText:
+                if (!value->is_string()) return wrong(row, *value, "a text");
+                return writer_.set_string(key, value->get<std::string>());
+            case HfKind::kIs:
+                return check_is(row, plain_text(*value));
+            case HfKind::kPeriod:
+                return write_period(row, key, *value);
+            case HfKind::kFlags:
+                return write_flags(row, key, *value);
+        }
+        return {};
+    }
+
+private:
+    std::unexpected<Error> wrong(const HfKey& row, const Json& value, std::string_view wanted) const {
+        return fail(ErrorCode::kBadFile, "{}: {}: {}, expected {}", where_, row.json, short_dump(value), wanted);
+    }
+
+    Status write_default(const HfKey& row) {
+        if (row.kind == HfKind::kIs) return row.otherwise.empty() ? Status() : check_is(row, std::string(row.otherwise));
+        if (row.otherwise.empty() || std::ranges::find(taken_, row.gguf) != taken_.end()) return {};
+        const std::string key = architecture_ + "." + std::string(row.gguf);
+        if (row.kind == HfKind::kText) return writer_.set_string(key, row.otherwise);
+        if (row.kind == HfKind::kBool) return writer_.set_bool(key, row.otherwise == "true");
+        const auto value = product(row.otherwise);
+        if (!value) return {};  // made of a key that is not there either
+        if (row.kind == HfKind::kFloat) return writer_.set_f32(key, float(*value));
+        if (row.kind == HfKind::kInverseRoot) return writer_.set_f32(key, float(1.0 / std::sqrt(*value)));
+        return set_whole(key, int64_t(*value));
+    }
+
+    // "4*hidden_size", "hidden_size/num_attention_heads".
+    std::optional<double> product(std::string_view text) const {
+        double result = 1.0;
+        bool divides = false;
+        while (!text.empty()) {
+            const size_t end = std::min(text.find_first_of("*/"), text.size());
+            const std::string_view factor = text.substr(0, end);
+            double value = 0.0;
+            if (factor[0] >= '0' && factor[0] <= '9') {
+                value = std::strtod(std::string(factor).c_str(), nullptr);
+            } else {
+                const Json* found = find_json(config_, factor);
+                if (!found || !found->is_number()) return std::nullopt;
+                value = found->get<double>();
+            }
+            if (divides && value == 0.0) return std::nullopt;
+            result = divides ? result / value : result * value;
+            if (end == text.size()) break;
+            divides = text[end] == '/';
+            text.remove_prefix(end + 1);
+        }
+        if (!(std::abs(result) < 9e15)) return std::nullopt;
+        return result;
+    }
+
+    Status set_whole(const std::string& key, int64_t value) {
+        if (value < 0) return writer_.set_int(key, GgufType::kI32, std::max<int64_t>(value, INT32_MIN));
+        return value > UINT32_MAX ? writer_.set_u64(key, uint64_t(value)) : writer_.set_u32(key, uint32_t(value));
+    }
+
+    // An integer, also one that was written as 128.0.
+    static std::optional<int64_t> whole(const Json& value) {
+        if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(INT64_MAX)) return std::nullopt;
+        if (value.is_number_integer()) return value.get<int64_t>();
+        if (!value.is_number_float()) return std::nullopt;
+        const double number = value.get<double>();
+        if (!(std::abs(number) < 9e15) || number != std::floor(number)) return std::nullopt;
+        return int64_t(number);
+    }
+
+    Status write_int(const HfKey& row, const std::string& key, const Json& value) {
+        if (value.is_string() && !row.choices.empty()) {
+            for (std::string_view choice : split_text(row.choices, '|')) {
+                const size_t equals = choice.find('=');
+                if (equals == std::string_view::npos || choice.substr(0, equals) != value.get_ref<const std::string&>())
+                    continue;
+                return set_whole(key, std::strtoll(std::string(choice.substr(equals + 1)).c_str(), nullptr, 10));
+            }
+            return wrong(row, value, fmt::format("one of {}", row.choices));
+        }
+        if (value.is_array()) {
+            if (value.empty() || value.size() > kMaxListEntries) return wrong(row, value, "a number per layer");
+            std::vector<int64_t> numbers;
+            for (const Json& entry : value) {
+                const auto number = whole(entry);
+                if (!number || *number < 0 || *number > INT32_MAX) return wrong(row, value, "a list of integers");
+                numbers.push_back(*number);
+            }
+            return writer_.set_ints(key, GgufType::kI32, numbers);
+        }
+        const auto number = whole(value);
+        if (!number) return wrong(row, value, "an integer");
+        return set_whole(key, *number);
+    }
+
+    Status write_float(const HfKey& row, const std::string& key, const Json& value) {
+        if (value.is_array()) {
+            if (value.empty() || value.size() > kMaxListEntries) return wrong(row, value, "a number per layer");
+            std::vector<double> numbers;
+            for (const Json& entry : value) {
+                if (!entry.is_number()) return wrong(row, value, "a list of numbers");
+                numbers.push_back(entry.get<double>());
+            }
+            return writer_.set_floats(key, GgufType::kF32, numbers);
+        }
+        if (!value.is_number()) return wrong(row, value, "a number");
+        return writer_.set_f32(key, float(value.get<double>()));
+    }
+
+    Status check_is(const HfKey& row, const std::string& text) {
+        for (std::string_view choice : split_text(row.choices, '|'))
+            if (choice == text) return {};
+        return fail(ErrorCode::kUnsupported, "{}: {}: {}, expected {}", where_, row.json, shown_name(text),
+                    join_text(split_text(row.choices, '|'), " or "));
+    }
+
+    Result<std::vector<bool>> flags(const HfKey& row, const Json& value) const {
+        if (!value.is_array() || value.empty() || value.size() > kMaxListEntries)
+            return wrong(row, value, "a list with one text per layer");
+        std::vector<bool> result;
+        const auto choices = split_text(row.choices, '|');
+        for (const Json& entry : value) {
+            if (!entry.is_string() && !entry.is_number_integer() && !entry.is_boolean())
+                return wrong(row, value, "a list with one text per layer");
+            result.push_back(std::ranges::find(choices, std::string_view(plain_text(entry))) != choices.end());
+        }
+        return result;
+    }
+
+    Status write_flags(const HfKey& row, const std::string& key, const Json& value) {
+        STERNA_TRY(chosen, flags(row, value));
+        return writer_.set_ints(key, GgufType::kBool, std::vector<int64_t>(chosen.begin(), chosen.end()));
+    }
+
+    Status write_period(const HfKey& row, const std::string& key, const Json& value) {
+        STERNA_TRY(chosen, flags(row, value));
+        const size_t first = size_t(std::ranges::find(chosen, true) - chosen.begin());
+        const size_t period = first == chosen.size() ? 0 : first + 1;  // none is: 0
+        for (size_t layer = 0; layer < chosen.size() && period > 0; ++layer)
+            if (chosen[layer] != (layer % period == period - 1))
+                return fail(ErrorCode::kUnsupported, "{}: {}: layer {} breaks the order of one in {}", where_, row.json,
+                            layer, period);
+        return set_whole(key, int64_t(period));
+    }
+
+    const Json& config_;
+    const std::string& where_;
+    const std::string& architecture_;
+    GgufWriter& writer_;
+    const std::vector<std::string>& taken_;  // keys that a default does not replace
+};
+
+bool replaced(const HfKey& row, std::span<const HfKey> by) {
+    return std::ranges::any_of(by, [&](const HfKey& other) { return !other.gguf.empty() && other.gguf == row.gguf; });
+}
+
+// The language model's own keys over those of the whole.
+Json text_config(const Json& config) {
+    for (std::string_view path : kTextConfigs) {
+        const Json* inner = find_json(config, path);
+        if (!inner || !inner->is_object()) continue;
+        Json merged = config;
+        merged.update(*inner);
+        return merged;
+    }
+    return config;
+}
+
+struct Match {
+    const Architecture* architecture = nullptr;
+    std::string name, class_name;
+};
+
+std::optional<Match> find_class(std::string_view class_name) {
+    for (const Architecture* architecture : all_architectures())
+        for (const HfClass& known : architecture->hf.classes)
+            if (known.name == class_name)
+                return Match{architecture, std::string(known.architecture.empty() ? architecture->name : known.architecture),
+                             std::string(class_name)};
+    return std::nullopt;
+}
+
+Result<Match> find_architecture_of(const Json& config, const std::string& where) {
+    const Json* classes = find_json(config, "architectures");
+    if (classes && classes->is_array())
+        for (const Json& entry : *classes)
+            if (entry.is_string())
+                if (auto match = find_class(entry.get<std::string>())) return *match;
+    if (classes && classes->is_array() && !classes->empty())
+        return fail(ErrorCode::kUnsupported, "{}: architecture {} is not known; known are {}", where,
+                    short_dump(classes->at(0)), known_hf_classes());
+    return fail(ErrorCode::kBadFile, "{}: names no architecture (\"architectures\")", where);
+}
+
+// The maker's recommended sampling.
+Status write_sampling(const Json& generation, GgufWriter& writer) {
+    struct Row {
+        const char *json, *gguf;
+    };
+    constexpr Row kRows[] = {{"temperature", "general.sampling.temp"},
+                             {"top_p", "general.sampling.top_p"},
+                             {"min_p", "general.sampling.min_p"},
+                             {"repetition_penalty", "general.sampling.penalty_repeat"}};
+    for (const Row& row : kRows)
+        if (const Json* value = find_json(generation, row.json); value && value->is_number())
+            STERNA_CHECK(writer.set_f32(row.gguf, float(value->get<double>())));
+    if (const Json* top_k = find_json(generation, "top_k"); top_k && top_k->is_number_integer())
+        STERNA_CHECK(writer.set_int("general.sampling.top_k", GgufType::kI32,
+                                    std::clamp<int64_t>(top_k->get<int64_t>(), 0, INT32_MAX)));
+    return {};
+}
+
+}  // namespace
+
+std::string known_hf_classes() {
+    std::vector<std::string_view> names;
+    for (const Architecture* architecture : all_architectures())
+        for (const HfClass& known : architecture->hf.classes) names.push_back(known.name);
+    std::ranges::sort(names);
+    return join_text(names, ", ");
+}
+
+Result<HfConfig> read_hf_config(std::string_view config_text, std::string_view generation_text, const std::string& where,
+                                GgufWriter& writer) {
+    if (config_text.size() > kMaxConfigBytes)
+        return fail(ErrorCode::kLimit, "{}: {} bytes, expected at most {}", where, config_text.size(), kMaxConfigBytes);
+    const Json whole = Json::parse(config_text, nullptr, false);
+    if (!whole.is_object()) return fail(ErrorCode::kBadFile, "{}: not a JSON object", where);
+    STERNA_TRY(match, find_architecture_of(whole, where));
+    const Json config = text_config(whole);
+
+    HfConfig result;
+    result.architecture = match.architecture;
+    result.name = match.name;
+    result.class_name = match.class_name;
+    if (const Json* tied = find_json(config, "tie_word_embeddings"); tied && tied->is_boolean())
+        result.tied = tied->get<bool>() ? HfConfig::Tied::kYes : HfConfig::Tied::kNo;
+
+    STERNA_CHECK(writer.set_string("general.architecture", match.name));
+    STERNA_CHECK(writer.set_string("general.type", "model"));
+    const std::span<const HfKey> own = match.architecture->hf.keys;
+    std::vector<std::string> taken;
+    RowWriter rows(config, where, match.name, writer, taken);
+    for (const HfKey& row : kHfCommon)
+        if (!replaced(row, own)) STERNA_CHECK(rows.write(row));
+    STERNA_TRY(rope_keys, write_hf_rope(config, where, result, writer));
+    taken = std::move(rope_keys);
+    for (const HfKey& row : own) STERNA_CHECK(rows.write(row));
+    const Json generation = Json::parse(generation_text, nullptr, false);
+    if (generation.is_object()) STERNA_CHECK(write_sampling(generation, writer));
+    return result;
+}
+
+}  // namespace sterna
