@@ -136,7 +136,8 @@ def common_tensors(f, sd, config, qk=lambda w, n: w):
     for i in range(config.num_hidden_layers):
         p, b = f"model.layers.{i}.", f"blk.{i}."
         f.tensor(b + "attn_norm.weight", sd[p + "input_layernorm.weight"])
-        f.tensor(b + "ffn_norm.weight", sd[p + "post_attention_layernorm.weight"])
+        if p + "post_attention_layernorm.weight" in sd:
+            f.tensor(b + "ffn_norm.weight", sd[p + "post_attention_layernorm.weight"])
         for part, heads in (("q", config.num_attention_heads), ("k", kv), ("v", 0)):
             for kind in ("weight", "bias"):
                 key = f"{p}self_attn.{part}_proj.{kind}"
@@ -413,7 +414,204 @@ def bert():
     return m, f, c
 
 
-CASES = [llama, mixtral, qwen, qwen2, qwen3, qwen3moe, gemma3, phi3, granite, bitnet, bert]
+def gemma2():
+    c = tf.Gemma2Config(hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                        head_dim=12, vocab_size=96, max_position_embeddings=128, sliding_window=6, query_pre_attn_scalar=12,
+                        rope_parameters=dict(rope_type="default", rope_theta=10000.0), tie_word_embeddings=True,
+                        attn_logit_softcapping=5.0, final_logit_softcapping=20.0, rms_norm_eps=1e-6)
+    m = build(tf.Gemma2ForCausalLM, c, 12)
+    with torch.no_grad():  # transformers adds 1 to these
+        for name, p in m.named_parameters():
+            if "norm" in name:
+                p.sub_(1.0)
+    f = File("gemma2", "gemma2", c)
+    f.u32("attention.key_length", 12)
+    f.u32("attention.value_length", 12)
+    f.u32("attention.sliding_window", 6)
+    f.f32("attn_logit_softcapping", 5.0)
+    f.f32("final_logit_softcapping", 20.0)
+    sd = {k: (v + 1 if "norm" in k else v) for k, v in m.state_dict().items()}
+    for i in range(3):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "post_attention_norm.weight", sd[p + "post_attention_layernorm.weight"])
+        f.tensor(b + "post_ffw_norm.weight", sd[p + "post_feedforward_layernorm.weight"])
+        sd[p + "post_attention_layernorm.weight"] = sd[p + "pre_feedforward_layernorm.weight"]
+    common_tensors(f, sd, c)
+    return m, f, c
+
+
+def olmo2():
+    c = tf.Olmo2Config(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                       vocab_size=96, max_position_embeddings=128, tie_word_embeddings=False, rms_norm_eps=1e-6, pad_token_id=0,
+                       rope_parameters=dict(rope_type="default", rope_theta=500000.0))
+    m = build(tf.Olmo2ForCausalLM, c, 13)
+    f = File("olmo2", "olmo2", c)
+    f.f32("rope.freq_base", 500000.0)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("output_norm.weight", sd["model.norm.weight"])
+    f.tensor("output.weight", sd["lm_head.weight"])
+    names = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+             "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
+             "post_attention_norm": "post_attention_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
+             "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj"}
+    for i in range(2):
+        for ours, theirs in names.items():
+            f.tensor(f"blk.{i}.{ours}.weight", sd[f"model.layers.{i}.{theirs}.weight"])
+    return m, f, c
+
+
+def smollm3():
+    c = tf.SmolLM3Config(hidden_size=32, intermediate_size=48, num_hidden_layers=5, num_attention_heads=4, num_key_value_heads=2,
+                         vocab_size=64, max_position_embeddings=128, tie_word_embeddings=True, rms_norm_eps=1e-6, pad_token_id=0,
+                         bos_token_id=1, eos_token_id=2, rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    m = build(tf.SmolLM3ForCausalLM, c, 14)
+    f = File("smollm3", "smollm3", c)
+    f.u32("rope.dimension_count", 8)
+    f.f32("rope.freq_base", 10000.0)
+    common_tensors(f, m.state_dict(), c, interleave)
+    return m, f, c
+
+
+def qwen2moe():
+    c = tf.Qwen2MoeConfig(hidden_size=32, intermediate_size=48, moe_intermediate_size=16, shared_expert_intermediate_size=40,
+                          num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, vocab_size=96,
+                          max_position_embeddings=128, num_experts=5, num_experts_per_tok=2, norm_topk_prob=False,
+                          decoder_sparse_step=1, tie_word_embeddings=False, rms_norm_eps=1e-6,
+                          rope_parameters=dict(rope_type="default", rope_theta=1e6))
+    m = build(tf.Qwen2MoeForCausalLM, c, 15)
+    f = File("qwen2moe", "qwen2moe", c)
+    f.f32("rope.freq_base", 1e6)
+    f.u32("expert_count", 5)
+    f.u32("expert_used_count", 2)
+    f.u32("expert_feed_forward_length", 16)
+    f.u32("expert_shared_feed_forward_length", 40)
+    sd = m.state_dict()
+    common_tensors(f, sd, c)
+    expert_tensors(f, sd, c, "mlp", 16)
+    for i in range(2):
+        p, b = f"model.layers.{i}.mlp.", f"blk.{i}."
+        f.tensor(b + "ffn_gate_inp_shexp.weight", sd[p + "shared_expert_gate.weight"][0])
+        for x in ("gate", "up", "down"):
+            f.tensor(f"{b}ffn_{x}_shexp.weight", sd[f"{p}shared_expert.{x}_proj.weight"])
+    return m, f, c
+
+
+def gpt2():
+    c = tf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=96, n_positions=96, layer_norm_epsilon=1e-5,
+                      bos_token_id=0, eos_token_id=0)
+    m = build(tf.GPT2LMHeadModel, c, 16)
+    f = File("gpt2", "gpt2", None)
+    for key, value in (("block_count", 2), ("context_length", 96), ("embedding_length", 32), ("feed_forward_length", 128),
+                       ("attention.head_count", 4)):
+        f.u32(key, value)
+    f.f32("attention.layer_norm_epsilon", 1e-5)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["transformer.wte.weight"])
+    f.tensor("position_embd.weight", sd["transformer.wpe.weight"])
+    names = {"attn_norm": "ln_1", "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_norm": "ln_2", "ffn_up": "mlp.c_fc",
+             "ffn_down": "mlp.c_proj"}
+    for kind in ("weight", "bias"):
+        f.tensor(f"output_norm.{kind}", sd[f"transformer.ln_f.{kind}"])
+        for i in range(2):
+            for ours, theirs in names.items():
+                value = sd[f"transformer.h.{i}.{theirs}.{kind}"]
+                f.tensor(f"blk.{i}.{ours}.{kind}", value.T.contiguous() if value.dim() == 2 else value)
+    return m, f, c
+
+
+def gptneox(name="gptneox", parallel=True, offset=17):
+    c = tf.GPTNeoXConfig(hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3, vocab_size=96,
+                         max_position_embeddings=64, use_parallel_residual=parallel, layer_norm_eps=1e-5, hidden_act="gelu",
+                         rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25),
+                         tie_word_embeddings=False)
+    m = build(tf.GPTNeoXForCausalLM, c, offset)
+    f = File(name, "gptneox", c)
+    f.u32("rope.dimension_count", 4)
+    f.f32("rope.freq_base", 10000.0)
+    f.f32("attention.layer_norm_epsilon", 1e-5)
+    f.w.add_bool("gptneox.use_parallel_residual", parallel)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["gpt_neox.embed_in.weight"])
+    f.tensor("output.weight", sd["lm_head.weight"])
+    names = {"attn_norm": "input_layernorm", "attn_output": "attention.dense", "ffn_norm": "post_attention_layernorm",
+             "ffn_up": "mlp.dense_h_to_4h", "ffn_down": "mlp.dense_4h_to_h"}
+    for kind in ("weight", "bias"):
+        f.tensor(f"output_norm.{kind}", sd[f"gpt_neox.final_layer_norm.{kind}"])
+        for i in range(2):
+            for ours, theirs in names.items():
+                f.tensor(f"blk.{i}.{ours}.{kind}", sd[f"gpt_neox.layers.{i}.{theirs}.{kind}"])
+            qkv = numpy_of(sd[f"gpt_neox.layers.{i}.attention.query_key_value.{kind}"])
+            rest = qkv.shape[1:]
+            qkv = qkv.reshape(3, 3, 16, *rest).swapaxes(0, 1).reshape(-1, *rest)  # heads of (q, k, v) to all q, all k, all v
+            f.tensor(f"blk.{i}.attn_qkv.{kind}", qkv)
+    return m, f, c
+
+
+def gptneox_serial():
+    return gptneox("gptneox-serial", False, 18)
+
+
+def phi2():
+    c = tf.PhiConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, vocab_size=96,
+                     max_position_embeddings=64, layer_norm_eps=1e-5, hidden_act="gelu_new", tie_word_embeddings=False,
+                     rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.5))
+    m = build(tf.PhiForCausalLM, c, 19)
+    f = File("phi2", "phi2", c)
+    f.u32("rope.dimension_count", 4)
+    f.f32("rope.freq_base", 10000.0)
+    f.f32("attention.layer_norm_epsilon", 1e-5)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    names = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
+             "attn_output": "self_attn.dense", "ffn_up": "mlp.fc1", "ffn_down": "mlp.fc2"}
+    for kind in ("weight", "bias"):
+        f.tensor(f"output_norm.{kind}", sd[f"model.final_layernorm.{kind}"])
+        f.tensor(f"output.{kind}", sd[f"lm_head.{kind}"])
+        for i in range(2):
+            for ours, theirs in names.items():
+                f.tensor(f"blk.{i}.{ours}.{kind}", sd[f"model.layers.{i}.{theirs}.{kind}"])
+    return m, f, c
+
+
+def gpt_oss():
+    rope = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
+                original_max_position_embeddings=16)
+    c = tf.GptOssConfig(hidden_size=32, intermediate_size=24, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
+                        head_dim=16, vocab_size=96, max_position_embeddings=64, num_local_experts=4, num_experts_per_tok=2,
+                        sliding_window=6, tie_word_embeddings=False, rms_norm_eps=1e-5, rope_parameters=rope)
+    m = build(tf.GptOssForCausalLM, c, 20)
+    f = File("gpt-oss", "gpt-oss", c)
+    f.u32("attention.key_length", 16)
+    f.u32("attention.value_length", 16)
+    f.f32("rope.freq_base", 10000.0)
+    f.text("rope.scaling.type", "yarn")
+    f.f32("rope.scaling.factor", 4.0)
+    f.u32("rope.scaling.original_context_length", 16)
+    f.u32("attention.sliding_window", 6)
+    f.u32("expert_count", 4)
+    f.u32("expert_used_count", 2)
+    f.u32("expert_feed_forward_length", 24)
+    sd = m.state_dict()
+    for i in range(3):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        f.tensor(b + "post_attention_norm.weight", sd.pop(p + "post_attention_layernorm.weight"))
+        f.tensor(b + "attn_sinks.weight", sd[p + "self_attn.sinks"])
+        f.tensor(b + "attn_output.bias", sd[p + "self_attn.o_proj.bias"])
+        f.tensor(b + "ffn_gate_inp.weight", sd[p + "mlp.router.weight"])
+        f.tensor(b + "ffn_gate_inp.bias", sd[p + "mlp.router.bias"])
+        both, bias = numpy_of(sd[p + "mlp.experts.gate_up_proj"]), numpy_of(sd[p + "mlp.experts.gate_up_proj_bias"])
+        for x, at in (("gate", 0), ("up", 1)):
+            f.tensor(f"{b}ffn_{x}_exps.weight", both[:, :, at::2].swapaxes(1, 2))
+            f.tensor(f"{b}ffn_{x}_exps.bias", bias[:, at::2])
+        f.tensor(b + "ffn_down_exps.weight", numpy_of(sd[p + "mlp.experts.down_proj"]).swapaxes(1, 2))
+        f.tensor(b + "ffn_down_exps.bias", sd[p + "mlp.experts.down_proj_bias"])
+    common_tensors(f, sd, c)
+    return m, f, c
+
+
+CASES = [llama, mixtral, qwen, qwen2, qwen3, qwen3moe, gemma3, phi3, granite, bitnet, bert, gemma2, olmo2, smollm3, qwen2moe, gpt2,
+         gptneox, gptneox_serial, phi2, gpt_oss]
 
 
 def main():

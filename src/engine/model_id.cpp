@@ -46,6 +46,7 @@ public:
     void add(const Experts& experts) {
         add(experts.matrices.size());
         for (const PackedMatrix& matrix : experts.matrices) add(matrix);
+        add(experts.bias);
     }
     ModelId finish() { return hash_.finish(); }
 
@@ -56,7 +57,8 @@ private:
 void add_config(IdWriter& id, const Config& c) {
     id.add(c.architecture);
     for (int64_t value : {c.n_layers, c.width, c.vocab_size, c.context_length, c.head_dim_k, c.head_dim_v,
-                          c.sliding_window, c.n_experts, c.n_experts_used, c.expert_ffn_width, c.n_token_types})
+                          c.sliding_window, c.n_experts, c.n_experts_used, c.expert_ffn_width, c.shared_ffn_width,
+                          c.n_dense_layers, c.n_expert_groups, c.n_expert_groups_used, c.n_token_types})
         id.add(value);
     id.add_list(c.n_heads);
     id.add_list(c.n_kv_heads);
@@ -66,10 +68,13 @@ void add_config(IdWriter& id, const Config& c) {
     id.add_list(c.kv_layer);
     id.add_list(c.recurrent_bytes);
     id.add_list(c.is_sliding);
+    id.add_list(c.no_rope);
     for (float value : {c.norm_eps, c.attention_scale, c.attention_softcap, c.logit_softcap, c.embedding_scale,
                         c.residual_scale, c.logit_scale, c.expert_weights_scale})
         id.add(value);
     id.add(c.expert_weights_norm);
+    id.add(c.expert_gating);
+    id.add(c.parallel_sublayers);
     id.add(c.causal);
     id.add(c.norm);
     id.add(c.activation);
@@ -77,6 +82,7 @@ void add_config(IdWriter& id, const Config& c) {
     id.add(c.rope.style);
     id.add(c.rope.scaling);
     id.add(c.rope.n_dims);
+    id.add(c.rope.rounded_ramp);
     id.add(c.rope.original_context);
     for (double value : {c.rope.theta, c.rope.theta_local, c.rope.factor, c.rope.attention_factor,
                          c.rope.extrapolation_factor, c.rope.beta_fast, c.rope.beta_slow})
@@ -99,15 +105,9 @@ ModelId model_id(const Model& model) {
         id.add(*values);
     id.add(w.output);
     for (const LayerWeights& layer : w.layers) {
-        for (const auto* values :
-             {&layer.attn_norm, &layer.attn_norm_bias, &layer.attn_q_norm, &layer.attn_k_norm, &layer.attn_sub_norm,
-              &layer.attn_output_norm, &layer.attn_output_norm_bias, &layer.post_attention_norm, &layer.ffn_norm,
-              &layer.ffn_sub_norm, &layer.post_ffn_norm, &layer.layer_output_norm, &layer.layer_output_norm_bias})
-            id.add(*values);
-        for (const auto* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate, &layer.up,
-                                   &layer.down, &layer.gate_up, &layer.router})
-            id.add(*linear);
-        for (const auto* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts}) id.add(*experts);
+        for (auto values : kLayerVectors) id.add(layer.*values);
+        for (auto linear : kLayerLinears) id.add(layer.*linear);
+        for (auto experts : kLayerExperts) id.add(layer.*experts);
     }
     return id.finish();
 }

@@ -25,8 +25,6 @@ Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, 
     return reader.finish(std::move(config));
 }
 
-using L = LayerWeights;
-
 constexpr TensorSpec kTable[] = {
     {&Weights::token_embedding, "token_embd.weight", "embeddings.word_embeddings.weight", "width, vocab"},
     {&Weights::position_embedding, "position_embd.weight", "embeddings.position_embeddings.weight", "width, context"},

@@ -21,8 +21,6 @@ Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, 
     return reader.finish(std::move(config));
 }
 
-using L = LayerWeights;
-
 constexpr TensorSpec kOwn[] = {
     {&L::attn_sub_norm, "blk.{}.attn_sub_norm.weight", "model.layers.{}.self_attn.attn_sub_norm.weight", "o_width"},
     {&L::ffn_sub_norm, "blk.{}.ffn_sub_norm.weight", "model.layers.{}.mlp.ffn_sub_norm.weight", "ffn"},

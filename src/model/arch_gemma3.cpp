@@ -31,56 +31,13 @@ Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, 
     return reader.finish(std::move(config));
 }
 
-using L = LayerWeights;
-
-constexpr TensorSpec kOwn[] = {
-    {&Weights::token_embedding, "token_embd.weight", "model.embed_tokens.weight", "width, vocab"},
-    {&Weights::output_norm, "output_norm.weight", "model.norm.weight", "width", true, Change::kPlusOne},
-    {&Weights::output, "output.weight", "lm_head.weight", "width, vocab", kOptional},
-    {&L::attn_norm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", "width", true,
-     Change::kPlusOne},
-    {&L::post_attention_norm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight",
-     "width", true, Change::kPlusOne},
-    {&L::ffn_norm, "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight", "width", true,
-     Change::kPlusOne},
-    {&L::post_ffn_norm, "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight", "width",
-     true, Change::kPlusOne},
-    {&L::attn_q_norm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", "head_dim_k", true,
-     Change::kPlusOne},
-    {&L::attn_k_norm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", "head_dim_k", true,
-     Change::kPlusOne},
-};
-
 std::vector<TensorSpec> tensors(const Config&) {
-    std::vector<TensorSpec> table;
-    tables::append(table, kOwn);
-    tables::append(table, tables::kAttention);
-    tables::append(table, tables::kGatedFfn);
-    return table;
-}
-
-Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        attention(c, layer, b.h);
-        norm(c, b.y, w.post_attention_norm, b.y);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        gated_ffn(c, layer, b.h);
-        norm(c, b.y, w.post_ffn_norm, b.y);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return tables::join({tables::kGemma, tables::kHeadNormsPlusOne, tables::kAttention, tables::kGatedFfn});
 }
 
 }  // namespace
 
 extern const Architecture kArch_gemma3;
-constinit const Architecture kArch_gemma3 = {"gemma3", {}, read_config, tensors, forward};
+constinit const Architecture kArch_gemma3 = {"gemma3", {}, read_config, tensors, sandwich_norm_decoder};
 
 }  // namespace sterna

@@ -20,18 +20,8 @@ Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, 
     return reader.finish(std::move(config));
 }
 
-constexpr TensorSpec kExperts[] = {
-    {&LayerWeights::router, "blk.{}.ffn_gate_inp.weight", "model.layers.{}.mlp.gate.weight", "width, experts"},
-    {&LayerWeights::gate_experts, "blk.{}.ffn_gate_exps.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
-     "width, expert_ffn, experts", true, Change::kStack},
-    {&LayerWeights::up_experts, "blk.{}.ffn_up_exps.weight", "model.layers.{}.mlp.experts.{}.up_proj.weight",
-     "width, expert_ffn, experts", true, Change::kStack},
-    {&LayerWeights::down_experts, "blk.{}.ffn_down_exps.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight",
-     "expert_ffn, width, experts", true, Change::kStack},
-};
-
 std::vector<TensorSpec> tensors(const Config&) {
-    return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kHeadNorms, kExperts});
+    return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kHeadNorms, tables::kExperts});
 }
 
 }  // namespace

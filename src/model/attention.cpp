@@ -20,6 +20,13 @@ uint8_t* page_of(const Step& step, const StepToken& token) {
     return step.sequences[size_t(token.sequence)].pages[size_t(token.position / StateLayout::kPagePositions)];
 }
 
+// x = rms_norm of each part of x as long as the weight: a head, or all of them together. No weight: x stays.
+void norm_parts(const kernels::Kernels& k, float* x, int64_t n, const std::vector<float>& weight, float eps) {
+    int64_t part = int64_t(weight.size());
+    for (int64_t begin = 0; part > 0 && begin < n; begin += part)
+        k.rms_norm(x + begin, weight.data(), eps, part, x + begin);
+}
+
 // From here on row i of the stream is the i-th token that wants an output.
 void keep_wanted_rows(ForwardContext& c) {
     int64_t width = c.config.width;
@@ -68,13 +75,9 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
         float* q = c.buffers.qkv + row * stride;
         float* key = q + config.q_width(layer);
         float* value = key + config.k_width(layer);
-        if (!w.attn_q_norm.empty())
-            for (int64_t head = 0; head < n_heads; ++head)
-                k.rms_norm(q + head * dim, w.attn_q_norm.data(), config.norm_eps, dim, q + head * dim);
-        if (!w.attn_k_norm.empty())
-            for (int64_t head = 0; head < n_kv_heads; ++head)
-                k.rms_norm(key + head * dim, w.attn_k_norm.data(), config.norm_eps, dim, key + head * dim);
-        if (config.rope.style != RopeStyle::kNone) {
+        norm_parts(k, q, config.q_width(layer), w.attn_q_norm, config.norm_eps);
+        norm_parts(k, key, config.k_width(layer), w.attn_k_norm, config.norm_eps);
+        if (config.turns(layer)) {
             turn(q, n_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
             turn(key, n_kv_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
         }
@@ -99,6 +102,7 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
 
 void attend(ForwardContext& c, int64_t layer) {
     const Config& config = c.config;
+    const LayerWeights& w = c.weights.layers[size_t(layer)];
     const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
     int64_t dim_k = config.dim_k(layer), dim_v = config.dim_v(layer), n_kv_heads = config.n_kv_heads[size_t(layer)];
     int64_t group = config.n_heads[size_t(layer)] / n_kv_heads;
@@ -127,6 +131,7 @@ void attend(ForwardContext& c, int64_t layer) {
         args.out_stride = dim_v;
         args.scale = config.attention_scale;
         args.softcap = config.attention_softcap;
+        args.sinks = w.attn_sinks.empty() ? nullptr : w.attn_sinks.data() + head * group;
         args.scratch = c.buffers.attention_scratch + worker * c.buffers.attention_stride;
         c.kernels.attention(args);
     };

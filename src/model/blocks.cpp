@@ -10,6 +10,25 @@ Status ForwardContext::check_cancelled() const {
     return {};
 }
 
+namespace {
+
+// (clamp(up, -7, 7) + 1) * g * sigmoid(1.702 g), g = min(gate, 7) (gpt-oss model card, section 2.2)
+void swiglu_clamped(ForwardContext& c, const float* gate, const float* up, int64_t n, float* y) {
+    constexpr float kAlpha = 1.702f, kLimit = 7.0f;
+    constexpr int64_t kStrip = 256;
+    float steep[kStrip], factor[kStrip];
+    for (int64_t begin = 0; begin < n; begin += kStrip) {
+        int64_t m = std::min(kStrip, n - begin);
+        for (int64_t i = 0; i < m; ++i) {
+            steep[i] = std::min(gate[begin + i], kLimit) * kAlpha;
+            factor[i] = (std::max(std::min(up[begin + i], kLimit), -kLimit) + 1.0f) * (1.0f / kAlpha);
+        }
+        c.kernels.silu_mul(steep, factor, m, y + begin);
+    }
+}
+
+}  // namespace
+
 void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, float* y) {
     const auto& k = c.kernels;
     switch (c.config.activation) {
@@ -25,6 +44,8 @@ void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, 
             if (up) return k.relu2_mul(gate, up, n, y);
             for (int64_t i = 0; i < n; ++i) y[i] = gate[i] > 0.0f ? gate[i] * gate[i] : 0.0f;
             return;
+        case Activation::kSwigluClamped:
+            return swiglu_clamped(c, gate, up, n, y);
     }
 }
 
@@ -138,17 +159,71 @@ void hidden_states(ForwardContext& c) {
     if (c.n_rows > 0) std::memcpy(c.step.output, c.buffers.x, size_t(c.n_rows * c.config.width) * sizeof(float));
 }
 
+void feed_forward(ForwardContext& c, int64_t layer, const float* from) {
+    const LayerWeights& w = c.weights.layers[size_t(layer)];
+    if (!w.gate_experts.matrices.empty())
+        moe(c, layer, from);
+    else if (w.gate.weight.empty() && w.gate_up.weight.empty())
+        plain_ffn(c, layer, from);
+    else
+        gated_ffn(c, layer, from);
+}
+
+Status sandwich_norm_decoder(ForwardContext& c) {
+    auto& b = c.buffers;
+    embed(c);
+    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
+        STERNA_CHECK(c.check_cancelled());
+        const LayerWeights& w = c.weights.layers[size_t(layer)];
+        if (!w.attn_norm.empty()) norm(c, b.x, w.attn_norm, b.h);
+        attention(c, layer, w.attn_norm.empty() ? b.x : b.h);
+        norm(c, b.y, w.post_attention_norm, b.y);
+        add_to_stream(c);
+        if (!w.ffn_norm.empty()) norm(c, b.x, w.ffn_norm, b.h);
+        feed_forward(c, layer, w.ffn_norm.empty() ? b.x : b.h);
+        norm(c, b.y, w.post_ffn_norm, b.y);
+        add_to_stream(c);
+    }
+    logits(c);
+    return {};
+}
+
+Status parallel_decoder(ForwardContext& c) {
+    auto& b = c.buffers;
+    embed(c);
+    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
+        STERNA_CHECK(c.check_cancelled());
+        const LayerWeights& w = c.weights.layers[size_t(layer)];
+        norm(c, b.x, w.attn_norm, w.attn_norm_bias, b.h);
+        project_qkv(c, layer, b.h);
+        rotate_and_store(c, layer);
+        attend(c, layer);
+        // At the last layer rows have left the stream: the norm is made anew from those that stayed.
+        bool own_norm = !w.ffn_norm.empty();
+        if (own_norm)
+            norm(c, b.x, w.ffn_norm, w.ffn_norm_bias, b.h);
+        else if (layer == c.config.n_layers - 1)
+            norm(c, b.x, w.attn_norm, w.attn_norm_bias, b.h);
+        project_attention(c, layer);
+        add_to_stream(c);
+        feed_forward(c, layer, b.h);
+        add_to_stream(c);
+    }
+    logits(c);
+    return {};
+}
+
 Status pre_norm_decoder(ForwardContext& c) {
     auto& b = c.buffers;
     embed(c);
     for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
         STERNA_CHECK(c.check_cancelled());
         const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
+        norm(c, b.x, w.attn_norm, w.attn_norm_bias, b.h);
         attention(c, layer, b.h);
         add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        w.gate_experts.matrices.empty() ? gated_ffn(c, layer, b.h) : moe(c, layer, b.h);
+        norm(c, b.x, w.ffn_norm, w.ffn_norm_bias, b.h);
+        feed_forward(c, layer, b.h);
         add_to_stream(c);
     }
     logits(c);

@@ -91,6 +91,9 @@ void plain_ffn(ForwardContext& c, int64_t layer, const float* from);
 // y = sum over the chosen experts of weight * gated feed-forward of the expert
 void moe(ForwardContext& c, int64_t layer, const float* from);
 
+// One of the three above, by the weights that the layer has.
+void feed_forward(ForwardContext& c, int64_t layer, const float* from);
+
 // Output: norm, output matrix (or the tied embedding), scale, soft cap.
 void logits(ForwardContext& c);
 
@@ -101,5 +104,12 @@ void hidden_states(ForwardContext& c);
 // have them), each sublayer's output added to the stream; then the logits. What differs between them is their config
 // and tensor table.
 Status pre_norm_decoder(ForwardContext& c);
+
+// The same with norms behind the sublayers too (gemma), or only there (olmo2: no attn_norm, no ffn_norm).
+Status sandwich_norm_decoder(ForwardContext& c);
+
+// The same for layers whose two sublayers read the stream as it enters the layer (gptneox, phi2). Layers without
+// ffn_norm share attn_norm.
+Status parallel_decoder(ForwardContext& c);
 
 }  // namespace sterna

@@ -139,8 +139,8 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
         rope.attention_factor *= 1.0 + 0.1 * kernels::log_f64(rope.factor);
 }
 
-void ConfigReader::sliding_window(Config& config, int64_t pattern) {
-    config.sliding_window = integer("attention.sliding_window", 0, int64_t(1) << 40, 0);
+void ConfigReader::sliding_window(Config& config, int64_t pattern, int64_t otherwise) {
+    config.sliding_window = integer("attention.sliding_window", 0, int64_t(1) << 40, otherwise);
     config.is_sliding.assign(size_t(config.n_layers), config.sliding_window > 0);
     if (config.sliding_window == 0 || pattern == 0) return;
     for (int64_t layer = pattern - 1; layer < config.n_layers; layer += pattern)
@@ -188,6 +188,19 @@ Config ConfigReader::common(RopeStyle style) {
         config.expert_weights_scale = float(number("expert_weights_scale", 0.0, 1e6, 1.0));
         if (config.expert_weights_scale == 0.0f)
             config.expert_weights_scale = 1.0f;  // 0 means "not set" in older files
+        config.shared_ffn_width = integer("expert_shared_feed_forward_length", 0, limits_.max_ffn_width, 0);
+        config.n_dense_layers = integer("leading_dense_block_count", 0, n, 0);
+        config.n_expert_groups = std::max<int64_t>(1, integer("expert_group_count", 0, kMaxExpertGroups, 1));
+        config.n_expert_groups_used =
+            integer("expert_group_used_count", 0, config.n_expert_groups, config.n_expert_groups);
+        if (config.n_expert_groups_used == 0) config.n_expert_groups_used = config.n_expert_groups;
+        if (config.n_experts % config.n_expert_groups ||
+            config.n_experts / config.n_expert_groups * config.n_expert_groups_used < config.n_experts_used)
+            reject(fmt::format("{}: {} groups, {} of them used, do not give {} of {} experts",
+                               key("expert_group_count"), config.n_expert_groups, config.n_expert_groups_used,
+                               config.n_experts_used, config.n_experts));
+        // 0: not set; 1: softmax; 2: sigmoid.
+        if (integer("expert_gating_func", 0, 2, 0) == 2) config.expert_gating = ExpertGating::kSigmoid;
         if (config.expert_ffn_width == 0) reject(fmt::format("{}: missing", key("expert_feed_forward_length")));
     } else {
         for (int64_t width : config.ffn_width)

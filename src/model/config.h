@@ -13,6 +13,8 @@
 
 namespace sterna {
 
+constexpr int64_t kMaxExpertGroups = 64;
+
 struct ModelLimits {
     int64_t max_layers = 1024;
     int64_t max_width = 1 << 17;
@@ -25,8 +27,9 @@ struct ModelLimits {
 };
 
 enum class NormKind { kRms, kLayer };
-enum class Activation { kSilu, kGelu, kGeluErf, kRelu2 };  // kGelu: the tanh form
-enum class RopeStyle { kNone, kAdjacent, kHalf };          // pairs (2i, 2i+1), or (i, i + n/2)
+// kGelu: the tanh form. kSwigluClamped: gpt-oss, (clamp(up) + 1) * gate * sigmoid(1.702 gate), both limited to 7.
+enum class Activation { kSilu, kGelu, kGeluErf, kRelu2, kSwigluClamped };
+enum class RopeStyle { kNone, kAdjacent, kHalf };  // pairs (2i, 2i+1), or (i, i + n/2)
 enum class RopeScaling { kNone, kLinear, kYarn, kLongRope };
 
 struct RopeConfig {
@@ -39,8 +42,11 @@ struct RopeConfig {
     int64_t original_context = 0;
     double attention_factor = 1.0;                                         // longrope and yarn: multiplies cos and sin
     double extrapolation_factor = 1.0, beta_fast = 32.0, beta_slow = 1.0;  // yarn
+    bool rounded_ramp = true;  // yarn: the ramp between kept and interpolated pairs begins and ends at whole pairs
 };
 
+// How a router's scores become weights: over all experts by softmax, or each by a sigmoid (deepseek V3).
+enum class ExpertGating { kSoftmax, kSigmoid };
 enum class Pooling { kNone, kMean, kCls, kLast };
 
 struct Config {
@@ -63,6 +69,7 @@ struct Config {
     RopeConfig rope;
     int64_t sliding_window = 0;      // positions seen, including the own one; 0: all
     std::vector<bool> is_sliding;    // per layer
+    std::vector<bool> no_rope;       // per layer: q and k stay as they are; empty: all turn
     float attention_scale = 0.0f;    // multiplies q.k; set by read_config (1/sqrt(head_dim) unless told)
     float attention_softcap = 0.0f;  // 0: none
     float logit_softcap = 0.0f;      // 0: none
@@ -70,8 +77,13 @@ struct Config {
     float residual_scale = 1.0f;
     float logit_scale = 1.0f;  // multiplies the logits
     int64_t n_experts = 0, n_experts_used = 0, expert_ffn_width = 0;
+    int64_t shared_ffn_width = 0;  // of the experts that every token goes through, together; 0: none
+    int64_t n_dense_layers = 0;    // the first ones, which have no experts
+    int64_t n_expert_groups = 1, n_expert_groups_used = 1;  // experts are chosen from the best groups only
+    ExpertGating expert_gating = ExpertGating::kSoftmax;
     bool expert_weights_norm = false;  // chosen weights are divided by their sum
     float expert_weights_scale = 1.0f;
+    bool parallel_sublayers = false;  // both read the stream as it enters the layer
     bool causal = true;
     Pooling pooling = Pooling::kNone;
     int64_t n_token_types = 0;  // of those in the file, the first ones that are used (bert: 1)
@@ -81,6 +93,10 @@ struct Config {
     }
     int64_t dim_v(int64_t layer) const {
         return layer_head_dim_v.empty() ? head_dim_v : layer_head_dim_v[size_t(layer)];
+    }
+    bool has_experts(int64_t layer) const { return n_experts > 0 && layer >= n_dense_layers; }
+    bool turns(int64_t layer) const {
+        return rope.style != RopeStyle::kNone && (no_rope.empty() || !no_rope[size_t(layer)]);
     }
     int64_t q_width(int64_t layer) const { return n_heads[size_t(layer)] * dim_k(layer); }
     int64_t k_width(int64_t layer) const { return n_kv_heads[size_t(layer)] * dim_k(layer); }
@@ -112,8 +128,9 @@ public:
     // architecture pairs the values that turn.
     Config common(RopeStyle style);
     void rope(Config& config, RopeStyle style);
-    // {architecture}.attention.sliding_window for every layer but each `pattern`-th (0: all layers slide).
-    void sliding_window(Config& config, int64_t pattern);
+    // {architecture}.attention.sliding_window for every layer but each `pattern`-th (0: all layers slide). Absent:
+    // `otherwise`.
+    void sliding_window(Config& config, int64_t pattern, int64_t otherwise = 0);
 
     void reject(std::string message);  // kept when it is the first
     Result<Config> finish(Config config);

@@ -44,9 +44,9 @@ enum class HfKind : uint8_t {
     kBool,
     kText,
     kInverseRoot,  // a number x: 1 / sqrt(x) is written (gemma's query_pre_attn_scalar)
-    kIs,      // writes nothing: the value must be one of `choices`, for the forward pass knows no other
-    kPeriod,  // a list of one text per layer that repeats: every how many layers comes the one named in `choices`
-    kFlags,   // such a list, as bools: true where the text is one of `choices`
+    kIs,           // writes nothing: the value must be one of `choices`, for the forward pass knows no other
+    kPeriod,       // a list of one text per layer that repeats: every how many layers comes the one named in `choices`
+    kFlags,        // such a list, as bools: true where the text is one of `choices`
 };
 
 // One row: config.json key -> GGUF key. It replaces a row of kHfCommon with the same GGUF key.

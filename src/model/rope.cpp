@@ -17,8 +17,10 @@ double yarn_kept_share(const RopeConfig& rope, int64_t pair) {
         double wavelengths = double(rope.original_context) / (turns * 2.0 * std::numbers::pi);
         return double(rope.n_dims) * kernels::log_f64(wavelengths) / (2.0 * kernels::log_f64(rope.theta));
     };
-    double low = std::max(0.0, std::floor(pair_of_turns(rope.beta_fast)));
-    double high = std::min(double(rope.n_dims - 1), std::ceil(pair_of_turns(rope.beta_slow)));
+    double low = pair_of_turns(rope.beta_fast), high = pair_of_turns(rope.beta_slow);
+    if (rope.rounded_ramp) low = std::floor(low), high = std::ceil(high);
+    low = std::max(0.0, low);
+    high = std::min(double(rope.n_dims - 1), high);
     double ramp = (double(pair) - low) / std::max(0.001, high - low);
     return (1.0 - std::clamp(ramp, 0.0, 1.0)) * rope.extrapolation_factor;
 }

@@ -10,8 +10,6 @@
 
 namespace sterna::tables {
 
-using L = LayerWeights;
-
 // Embedding, final norm, output matrix (absent: tied).
 inline constexpr TensorSpec kStem[] = {
     {&Weights::token_embedding, "token_embd.weight", "model.embed_tokens.weight", "width, vocab"},
@@ -65,6 +63,39 @@ inline constexpr TensorSpec kFfnBiases[] = {
     {BiasSlot{&L::gate}, "blk.{}.ffn_gate.bias", "model.layers.{}.mlp.gate_proj.bias", "ffn", kOptional},
     {BiasSlot{&L::up}, "blk.{}.ffn_up.bias", "model.layers.{}.mlp.up_proj.bias", "ffn", kOptional},
     {BiasSlot{&L::down}, "blk.{}.ffn_down.bias", "model.layers.{}.mlp.down_proj.bias", "width", kOptional},
+};
+
+// Stem and norms of Gemma: norms before and behind each sublayer.
+inline constexpr TensorSpec kGemma[] = {
+    {&Weights::token_embedding, "token_embd.weight", "model.embed_tokens.weight", "width, vocab"},
+    {&Weights::output_norm, "output_norm.weight", "model.norm.weight", "width", true, Change::kPlusOne},
+    {&Weights::output, "output.weight", "lm_head.weight", "width, vocab", kOptional},
+    {&L::attn_norm, "blk.{}.attn_norm.weight", "model.layers.{}.input_layernorm.weight", "width", true,
+     Change::kPlusOne},
+    {&L::post_attention_norm, "blk.{}.post_attention_norm.weight", "model.layers.{}.post_attention_layernorm.weight",
+     "width", true, Change::kPlusOne},
+    {&L::ffn_norm, "blk.{}.ffn_norm.weight", "model.layers.{}.pre_feedforward_layernorm.weight", "width", true,
+     Change::kPlusOne},
+    {&L::post_ffn_norm, "blk.{}.post_ffw_norm.weight", "model.layers.{}.post_feedforward_layernorm.weight", "width",
+     true, Change::kPlusOne},
+};
+
+inline constexpr TensorSpec kHeadNormsPlusOne[] = {
+    {&L::attn_q_norm, "blk.{}.attn_q_norm.weight", "model.layers.{}.self_attn.q_norm.weight", "head_dim_k", true,
+     Change::kPlusOne},
+    {&L::attn_k_norm, "blk.{}.attn_k_norm.weight", "model.layers.{}.self_attn.k_norm.weight", "head_dim_k", true,
+     Change::kPlusOne},
+};
+
+// Experts chosen by a router (Qwen's names).
+inline constexpr TensorSpec kExperts[] = {
+    {&L::router, "blk.{}.ffn_gate_inp.weight", "model.layers.{}.mlp.gate.weight", "width, experts"},
+    {&L::gate_experts, "blk.{}.ffn_gate_exps.weight", "model.layers.{}.mlp.experts.{}.gate_proj.weight",
+     "width, expert_ffn, experts", true, Change::kStack},
+    {&L::up_experts, "blk.{}.ffn_up_exps.weight", "model.layers.{}.mlp.experts.{}.up_proj.weight",
+     "width, expert_ffn, experts", true, Change::kStack},
+    {&L::down_experts, "blk.{}.ffn_down_exps.weight", "model.layers.{}.mlp.experts.{}.down_proj.weight",
+     "expert_ffn, width, experts", true, Change::kStack},
 };
 
 inline void append(std::vector<TensorSpec>& table, std::span<const TensorSpec> rows) {

@@ -16,7 +16,8 @@ bool is_layer_spec(const TensorSpec& spec) {
 // Vectors are decoded to floats; matrices are packed.
 bool is_vector(const Slot& slot) {
     return std::holds_alternative<std::vector<float> LayerWeights::*>(slot) || std::holds_alternative<BiasSlot>(slot) ||
-           std::holds_alternative<ScaleSlot>(slot) || std::holds_alternative<std::vector<float> Weights::*>(slot);
+           std::holds_alternative<ScaleSlot>(slot) || std::holds_alternative<ExpertBiasSlot>(slot) ||
+           std::holds_alternative<OutputBiasSlot>(slot) || std::holds_alternative<std::vector<float> Weights::*>(slot);
 }
 
 struct Shape {
@@ -89,7 +90,8 @@ Status for_each_tensor(const Config& config, const std::vector<TensorSpec>& tabl
         if (!is_layer_spec(spec)) STERNA_CHECK(visit(spec, std::string(spec.gguf_name), int64_t(-1)));
     for (int64_t layer = 0; layer < config.n_layers; ++layer)
         for (const TensorSpec& spec : table)
-            if (is_layer_spec(spec)) STERNA_CHECK(visit(spec, layer_name(spec.gguf_name, layer), layer));
+            if (is_layer_spec(spec) && spec.applies(config, layer))
+                STERNA_CHECK(visit(spec, layer_name(spec.gguf_name, layer), layer));
     return {};
 }
 
@@ -115,6 +117,10 @@ Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& we
         (layer->*(bias->linear)).bias = decode_vector(tensor);
     } else if (auto* scale = std::get_if<ScaleSlot>(&slot)) {
         (layer->*(scale->linear)).scale = decode_vector(tensor)[0];
+    } else if (std::holds_alternative<OutputBiasSlot>(slot)) {
+        weights.output.bias = decode_vector(tensor);
+    } else if (auto* expert_bias = std::get_if<ExpertBiasSlot>(&slot)) {
+        (layer->*(expert_bias->experts)).bias = decode_vector(tensor);
     } else if (auto* experts = std::get_if<Experts LayerWeights::*>(&slot)) {
         auto& matrices = (layer->**experts).matrices;
         for (int64_t index = 0; index < tensor.shape[2]; ++index) {
@@ -155,6 +161,7 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "rope_pairs") return config.rope.n_dims / 2;
     if (name == "experts") return config.n_experts;
     if (name == "expert_ffn") return config.expert_ffn_width;
+    if (name == "shared_ffn") return config.shared_ffn_width;
     if (layer < 0) return kUnknownDim;
     if (name == "q_width") return config.q_width(layer);
     if (name == "k_width") return config.k_width(layer);
@@ -162,6 +169,7 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "o_width") return config.o_width(layer);
     if (name == "qkv_width") return config.q_width(layer) + config.k_width(layer) + config.v_width(layer);
     if (name == "head_dim_k") return config.dim_k(layer);
+    if (name == "heads") return config.n_heads[size_t(layer)];
     if (name == "ffn") return config.ffn_width[size_t(layer)];
     if (name == "twice_ffn") return 2 * config.ffn_width[size_t(layer)];
     return kUnknownDim;
@@ -185,9 +193,12 @@ Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const
         return fail(ErrorCode::kLimit, "token_embd.weight: {} rows, expected 1 to {}", embedding->shape[1],
                     limits.max_vocab);
     config.vocab_size = embedding->shape[1];
-    return for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) {
-        return check_tensor(spec, name, tensors.find_tensor(name), resolve_shape(spec.shape, config, layer));
-    });
+    return for_each_tensor(
+        config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
+            const TensorView* tensor = tensors.find_tensor(name);
+            if (!tensor && !spec.unless.empty() && tensors.find_tensor(layer_name(spec.unless, layer))) return {};
+            return check_tensor(spec, name, tensor, resolve_shape(spec.shape, config, layer));
+        });
 }
 
 Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors,
@@ -233,11 +244,11 @@ int64_t weight_bytes(const Weights& weights) {
     int64_t total = weights.token_embedding.bytes() + linear_bytes(weights.output);
     total += int64_t((weights.position_embedding.size() + weights.token_type_embedding.size()) * sizeof(float));
     for (const LayerWeights& layer : weights.layers) {
-        for (const Linear* linear : {&layer.q, &layer.k, &layer.v, &layer.qkv, &layer.attn_output, &layer.gate,
-                                     &layer.up, &layer.down, &layer.gate_up, &layer.router})
-            total += linear_bytes(*linear);
-        for (const Experts* experts : {&layer.gate_experts, &layer.up_experts, &layer.down_experts})
-            for (const PackedMatrix& matrix : experts->matrices) total += matrix.bytes();
+        for (auto linear : kLayerLinears) total += linear_bytes(layer.*linear);
+        for (auto experts : kLayerExperts) {
+            for (const PackedMatrix& matrix : (layer.*experts).matrices) total += matrix.bytes();
+            total += int64_t((layer.*experts).bias.size() * sizeof(float));
+        }
     }
     return total;
 }

@@ -27,14 +27,17 @@ struct Linear {
 
 struct Experts {
     std::vector<PackedMatrix> matrices;  // one per expert
+    std::vector<float> bias;             // [n_experts][rows of a matrix]; empty: none
 };
 
 // Every slot that some architecture uses; an empty one is absent. Vectors are plain floats.
 struct LayerWeights {
-    std::vector<float> attn_norm, attn_norm_bias, attn_q_norm, attn_k_norm, attn_sub_norm, attn_output_norm,
-        attn_output_norm_bias;
-    std::vector<float> post_attention_norm, ffn_norm, ffn_sub_norm, post_ffn_norm, layer_output_norm,
+    std::vector<float> attn_norm, attn_norm_bias, attn_sub_norm, attn_output_norm, attn_output_norm_bias;
+    std::vector<float> attn_q_norm, attn_k_norm;  // as long as a head, or as all heads together
+    std::vector<float> attn_sinks;                // one logit per head, in the denominator only
+    std::vector<float> post_attention_norm, ffn_norm, ffn_norm_bias, ffn_sub_norm, post_ffn_norm, layer_output_norm,
         layer_output_norm_bias;
+    std::vector<float> expert_bias;  // added to the routing scores when choosing, not when weighing
     Linear q, k, v;
     Linear qkv;  // the three in one matrix, rows in this order
     Linear attn_output;
@@ -42,7 +45,21 @@ struct LayerWeights {
     Linear gate_up;  // gate rows, then up rows
     Linear router;
     Experts gate_experts, up_experts, down_experts;
+    Linear shared_gate, shared_up, shared_down;  // the expert that every token goes through
+    Linear shared_router;                        // one row: how much of it, by a sigmoid; empty: all
 };
+
+// Every member by kind, for whoever has to go through all of them.
+using L = LayerWeights;
+inline constexpr std::vector<float> L::* kLayerVectors[] = {
+    &L::attn_norm,     &L::attn_norm_bias, &L::attn_sub_norm, &L::attn_output_norm,    &L::attn_output_norm_bias,
+    &L::attn_q_norm,   &L::attn_k_norm,    &L::attn_sinks,    &L::post_attention_norm, &L::ffn_norm,
+    &L::ffn_norm_bias, &L::ffn_sub_norm,   &L::post_ffn_norm, &L::layer_output_norm,   &L::layer_output_norm_bias,
+    &L::expert_bias};
+inline constexpr Linear L::* kLayerLinears[] = {
+    &L::q,    &L::k,       &L::v,      &L::qkv,         &L::attn_output, &L::gate,        &L::up,
+    &L::down, &L::gate_up, &L::router, &L::shared_gate, &L::shared_up,   &L::shared_down, &L::shared_router};
+inline constexpr Experts L::* kLayerExperts[] = {&L::gate_experts, &L::up_experts, &L::down_experts};
 
 // The base frequencies of RoPE, one per pair; derived at load. Empty: no such variant.
 struct RopeFrequencies {
@@ -66,9 +83,13 @@ struct BiasSlot {
 struct ScaleSlot {
     Linear LayerWeights::* linear;
 };
-using Slot =
-    std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot,
-                 Experts LayerWeights::*, std::vector<float> Weights::*, PackedMatrix Weights::*, Linear Weights::*>;
+struct OutputBiasSlot {};
+struct ExpertBiasSlot {
+    Experts LayerWeights::* experts;
+};
+using Slot = std::variant<std::vector<float> LayerWeights::*, Linear LayerWeights::*, BiasSlot, ScaleSlot,
+                          ExpertBiasSlot, OutputBiasSlot, Experts LayerWeights::*, std::vector<float> Weights::*,
+                          PackedMatrix Weights::*, Linear Weights::*>;
 
 // One row of an architecture's tensor table. Views are string literals.
 struct TensorSpec {
@@ -78,6 +99,12 @@ struct TensorSpec {
     std::string_view shape;      // "width, q_width": fastest first, as GGUF stores it; resolve_dim() knows the names
     bool required = true;
     Change change = Change::kNone;
+    // Null: every layer has it.
+    bool (*at)(const Config& config, int64_t layer) = nullptr;
+    // Another tensor in whose presence this one is not required.
+    std::string_view unless = {};
+
+    bool applies(const Config& config, int64_t layer) const { return !at || at(config, layer); }
 };
 
 constexpr bool kOptional = false;

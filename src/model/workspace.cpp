@@ -50,7 +50,8 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     attention_stride = (attention_stride + 15) / 16 * 16;
     bool experts = config.n_experts > 0;
     int64_t n_slots = experts ? n_tokens * config.n_experts_used : 0;
-    int64_t ffn_values = std::max(n_tokens * ffn_width, n_slots * config.expert_ffn_width);
+    int64_t ffn_values =
+        std::max({n_tokens * ffn_width, n_slots * config.expert_ffn_width, n_tokens * config.shared_ffn_width});
     int64_t quantized = std::max({n_tokens * config.width, n_tokens * o_width, ffn_values, n_slots * config.width});
     int64_t pairs = config.rope.style == RopeStyle::kNone ? 0 : config.rope.n_dims / 2;
     int64_t local_pairs = config.rope.theta_local > 0.0 ? pairs : 0;
@@ -76,6 +77,7 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     carver.take(end, n_tokens);
     carver.take(wanted, n_tokens);
     carver.take(router, experts ? n_tokens * config.n_experts : 0);
+    carver.take(expert_score, experts ? n_tokens * config.n_experts : 0);
     carver.take(expert, n_slots);
     carver.take(expert_weight, n_slots);
     carver.take(slot, n_slots);

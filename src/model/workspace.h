@@ -41,6 +41,7 @@ struct Workspace::Buffers {
 
     // ---- Experts. k: chosen per token
     float* router = nullptr;          // [T][n_experts]
+    float* expert_score = nullptr;    // [T][n_experts] what the choice goes by
     int32_t* expert = nullptr;        // [T * k] chosen, best first
     float* expert_weight = nullptr;   // [T * k]
     int64_t* slot = nullptr;          // [T * k] row of the choice among rows sorted by expert
