@@ -52,7 +52,9 @@ Engine::Engine(const Model& model, ThreadPool& pool, const EngineOptions& option
       options_(options),
       layout_(std::move(layout)),
       cache_(layout_.page_bytes, options.n_sequences * ((options.context + kPage - 1) / kPage + 1)),
-      workspace_(pool, *options.kernels) {}
+      workspace_(pool, *options.kernels) {
+    workspace_.observer = options.observer;
+}
 
 Engine::~Engine() = default;
 

@@ -38,6 +38,7 @@ struct EngineOptions {
     bool share_prefixes = true;                 // look for computed pages of other sequences
     const kernels::Kernels* kernels = nullptr;  // null: kernels::active()
     std::optional<ModelId> model_id;            // of saved states; none: model_id(model)
+    InputObserver* observer = nullptr;          // sees what enters each matrix; outlives the engine
 
     static constexpr int64_t kDefaultContext = 4096;
     static constexpr int64_t kMaxContext = 1 << 24;

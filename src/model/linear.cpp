@@ -100,6 +100,12 @@ int64_t cost(const MatmulJob& job) {
     return bytes * job.n_panels * std::max<int64_t>(1, job.n_rows / 8);
 }
 
+void observe(InputObserver& observer, const Input& input, std::span<const MatmulJob> jobs) {
+    for (const MatmulJob& job : jobs)
+        for (const PackedMatrix* matrix : {job.main.matrix, job.second.matrix})
+            if (matrix) observer.see(*matrix, input.values + job.row_begin * input.n_cols, job.n_rows, input.n_cols);
+}
+
 }  // namespace
 
 MatmulJob matmul_job(const Linear& linear, const Input& input, float* out, int64_t out_stride) {
@@ -114,6 +120,8 @@ MatmulJob matmul_job(const Linear& linear, const Input& input, float* out, int64
 
 void run_jobs(ForwardContext& c, const Input& input, std::span<const MatmulJob> jobs) {
     if (input.n_rows == 0 || jobs.empty()) return;
+    if (c.workspace.observer) [[unlikely]]
+        observe(*c.workspace.observer, input, jobs);
     Quantized x = quantize(c, input, jobs);
     int64_t total = 0;
     for (const MatmulJob& job : jobs) total += cost(job);

@@ -30,6 +30,14 @@ struct StepToken {
     bool wants_logits = false;
 };
 
+// Sees the rows that enter each matrix before they are multiplied: calibration measures them. Called on the caller's
+// thread.
+class InputObserver {
+public:
+    virtual ~InputObserver() = default;
+    virtual void see(const PackedMatrix& matrix, const float* rows, int64_t n_rows, int64_t n_cols) = 0;
+};
+
 // Memory and threads for forward passes; reused from step to step. One per caller thread.
 struct Workspace {
     explicit Workspace(ThreadPool& pool_, const kernels::Kernels& kernels_ = kernels::active());
@@ -39,6 +47,7 @@ struct Workspace {
     const kernels::Kernels& kernels;
     struct Buffers;  // grows to the largest step seen
     std::unique_ptr<Buffers> buffers;
+    InputObserver* observer = nullptr;  // null, as it is but for calibration: costs nothing
 };
 
 struct Step {
