@@ -44,6 +44,9 @@ public:
     virtual void release(const SourceTensor&) const {}
     // The bytes that reading every tensor takes from the source, for progress and speed.
     virtual uint64_t source_bytes() const = 0;
+    // Changes when the source's files do (paths, sizes and times of change): an interrupted write of another source is
+    // not gone on with.
+    virtual std::string identity() const { return {}; }
 };
 
 }  // namespace sterna

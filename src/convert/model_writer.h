@@ -57,8 +57,9 @@ struct TensorReport {
     DType from, type;
     uint64_t n_bytes = 0;
     std::string sha256;     // of the bytes in the file
-    double rmse = 0.0;      // root mean square error
+    double rmse = 0.0;      // root mean square error, over rows spread evenly
     double relative = 0.0;  // the same over the root mean square of the values
+    bool finite = true;     // false: a value of the source is infinite or no number
 };
 
 struct WriteReport {

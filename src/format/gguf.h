@@ -150,6 +150,16 @@ public:
     // The same as one file, in memory.
     Result<std::vector<uint8_t>> to_bytes() const;
 
+    // What write() would write, for callers that bring the tensors' bytes to their places themselves: gaps are zeros.
+    struct FilePlan {
+        std::string path;
+        std::vector<uint8_t> header;    // from offset 0
+        size_t begin, end;              // tensors, in order of adding
+        std::vector<uint64_t> offsets;  // of each in the file
+        uint64_t n_bytes;               // of the whole file
+    };
+    Result<std::vector<FilePlan>> plan_files(const std::string& path, const Options& options) const;
+
 private:
     struct Value {
         std::string key;

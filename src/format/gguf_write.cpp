@@ -308,6 +308,32 @@ Status GgufWriter::tensor_data(const Tensor& tensor, uint64_t alignment, Sink si
     return sink(zeros);
 }
 
+Result<std::vector<GgufWriter::FilePlan>> GgufWriter::plan_files(const std::string& path,
+                                                                 const Options& options) const {
+    STERNA_TRY(align, alignment());
+    const std::vector<Part> all = parts(align, options.max_part_bytes);
+    const uint64_t max_parts = GgufLimits().max_splits;
+    if (all.size() > max_parts)
+        return fail(ErrorCode::kLimit, "{}: {} parts of at most {} bytes, at most {} parts are written", path,
+                    all.size(), options.max_part_bytes, max_parts);
+    const std::string stem = path.ends_with(".gguf") ? path.substr(0, path.size() - 5) : path;
+    std::vector<FilePlan> plans;
+    for (size_t i = 0; i < all.size(); ++i) {
+        FilePlan plan;
+        plan.path = all.size() == 1 ? path : fmt::format("{}-{:05}-of-{:05}.gguf", stem, i + 1, all.size());
+        plan.header = header(all[i], i, all.size(), align);
+        plan.begin = all[i].begin;
+        plan.end = all[i].end;
+        plan.n_bytes = plan.header.size();
+        for (size_t t = plan.begin; t < plan.end; ++t) {
+            plan.offsets.push_back(plan.n_bytes);
+            plan.n_bytes += tensors_[t].n_bytes + padding(tensors_[t].n_bytes, align);
+        }
+        plans.push_back(std::move(plan));
+    }
+    return plans;
+}
+
 Result<std::vector<uint8_t>> GgufWriter::to_bytes() const {
     STERNA_TRY(align, alignment());
     std::vector<uint8_t> bytes = header({0, tensors_.size()}, 0, 1, align);
@@ -375,22 +401,15 @@ private:
 
 Result<std::vector<std::string>> GgufWriter::write(const std::string& path, const Options& options) const {
     STERNA_TRY(align, alignment());
-    const std::vector<Part> all = parts(align, options.max_part_bytes);
-    const uint64_t max_parts = GgufLimits().max_splits;
-    if (all.size() > max_parts)
-        return fail(ErrorCode::kLimit, "{}: {} parts of at most {} bytes, at most {} parts are written", path,
-                    all.size(), options.max_part_bytes, max_parts);
-    const std::string stem = path.ends_with(".gguf") ? path.substr(0, path.size() - 5) : path;
+    STERNA_TRY(plans, plan_files(path, options));
     std::vector<std::unique_ptr<TemporaryFile>> files;
-    for (size_t i = 0; i < all.size(); ++i) {
-        files.push_back(std::make_unique<TemporaryFile>(
-            all.size() == 1 ? path : fmt::format("{}-{:05}-of-{:05}.gguf", stem, i + 1, all.size())));
+    for (const FilePlan& plan : plans) {
+        files.push_back(std::make_unique<TemporaryFile>(plan.path));
         TemporaryFile& file = *files.back();
         STERNA_CHECK(file.create());
-        const std::vector<uint8_t> head = header(all[i], i, all.size(), align);
-        STERNA_CHECK(file.append(head));
+        STERNA_CHECK(file.append(plan.header));
         auto sink = [&](Bytes piece) { return file.append(piece); };
-        for (size_t t = all[i].begin; t < all[i].end; ++t) STERNA_CHECK(tensor_data(tensors_[t], align, sink));
+        for (size_t t = plan.begin; t < plan.end; ++t) STERNA_CHECK(tensor_data(tensors_[t], align, sink));
         STERNA_CHECK(file.finish());
     }
     std::vector<std::string> paths;
