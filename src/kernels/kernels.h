@@ -114,7 +114,7 @@ struct KvStoreArgs {
 // ---- The table ----------------------------------------------------------------------------------------------------
 
 struct Kernels {
-    const char* name;  // "scalar", "avx2", "avx512", "neon", "neon_dot", "wasm"
+    const char* name;  // "scalar", "avx2", "avx512", "amx", "neon", "neon_dot", "wasm"
 
     MatmulFn matmul[int(WeightKind::kCount)];
 

@@ -8,6 +8,10 @@
 #if defined(STERNA_HAVE_AVX2)
 #include <cpuid.h>
 #endif
+#if defined(STERNA_HAVE_AMX) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #if defined(STERNA_HAVE_NEON) && defined(__linux__)
 #include <sys/auxv.h>
 #endif
@@ -17,6 +21,9 @@ namespace sterna::kernels {
 extern const Kernels kScalarKernels;
 #if defined(STERNA_HAVE_AVX2)
 extern const Kernels kAvx2Kernels, kAvx512Kernels;
+#endif
+#if defined(STERNA_HAVE_AMX)
+extern const MatmulFn kAmxMatmul[int(WeightKind::kCount)];  // null: the AVX-512 entry stays
 #endif
 #if defined(STERNA_HAVE_NEON)
 extern const Kernels kNeonKernels, kNeonDotKernels;
@@ -29,8 +36,19 @@ namespace {
 
 #if defined(STERNA_HAVE_AVX2)
 struct Cpu {
-    bool avx2 = false, avx512 = false;
+    bool avx2 = false, avx512 = false, amx = false;
 };
+
+// Linux gives the tile registers to a process that asks for them, for all of its threads. Refused where the kernel is
+// older than 5.16, or where a thread has a signal stack too small to save them.
+bool may_use_tiles() {
+#if defined(STERNA_HAVE_AMX) && defined(__linux__)
+    constexpr long kArchReqXcompPerm = 0x1023, kXfeatureXtiledata = 18;
+    return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureXtiledata) == 0;
+#else
+    return false;
+#endif
+}
 
 // A register file may be used only if the CPU has it and the operating system saves it (XCR0).
 Cpu probe() {
@@ -41,20 +59,21 @@ Cpu probe() {
     if (!osxsave) return cpu;
     uint32_t low, high;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
-    const bool saves_ymm = (low & 0x6) == 0x6, saves_zmm = (low & 0xe6) == 0xe6;
+    const bool saves_ymm = (low & 0x6) == 0x6, saves_zmm = (low & 0xe6) == 0xe6, saves_tiles = (low >> 17 & 3) == 3;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return cpu;
     const bool avx2 = b >> 5 & 1, f = b >> 16 & 1, dq = b >> 17 & 1, bw = b >> 30 & 1, vl = b >> 31 & 1,
-               vnni = c >> 11 & 1;
+               vnni = c >> 11 & 1, amx_tile = d >> 24 & 1, amx_int8 = d >> 25 & 1;
     cpu.avx2 = saves_ymm && avx2 && f16c;
     cpu.avx512 = cpu.avx2 && saves_zmm && f && dq && bw && vl && vnni;
+    cpu.amx = cpu.avx512 && saves_tiles && amx_tile && amx_int8 && may_use_tiles();
     return cpu;
 }
 #endif
 
-// A product of 16 rows and 256 columns for 1 and for 9 tokens, of a kind of each sort, has the scalar table's bits.
-// Catches a CPU, an emulator or a hypervisor whose instructions do not do what they are said to; takes well under a
-// millisecond.
-constexpr int kTestCols = 256, kTestTokens = 9;
+// A product of 16 rows and 256 columns for 1, 9 and (AMX, whose tiles take 16) 17 tokens, of a kind of each sort, has
+// the scalar table's bits. Catches a CPU, an emulator or a hypervisor whose instructions do not do what they are said
+// to; takes well under a millisecond.
+constexpr int kTestCols = 256, kTestTokens = 17;
 
 struct SelfTest {
     alignas(64) uint8_t weights[kTestCols * kPanelRows * 4];
@@ -85,7 +104,7 @@ struct SelfTest {
                                  scratch});
     }
 
-    bool same(const Kernels& table, const Kernels& reference) {
+    bool same(const Kernels& table, const Kernels& reference, int most_tokens) {
         uint32_t state = 1;
         auto next = [&] { return (state = state * 1664525u + 1013904223u) >> 16; };
         for (float& value : x) value = float(int(next() & 0xffff) - 32768) * 0x1p-14f;
@@ -97,7 +116,7 @@ struct SelfTest {
             // Halves between 2^-9 and 2^-5; as IQ4_XS's scale bits any value serves.
             for (int64_t i = halves; i < panel_bytes(kind, kTestCols); i += 2)
                 weights[i] = uint8_t(next()), weights[i + 1] = uint8_t(0x18 + next() % 16);
-            for (int n_tokens = 1; n_tokens <= kTestTokens; n_tokens += kTestTokens - 1) {
+            for (int n_tokens = 1; n_tokens <= most_tokens; n_tokens += 8) {
                 multiply(reference, kind, n_tokens, expected);
                 multiply(table, kind, n_tokens, got);
                 if (memcmp(expected, got, size_t(n_tokens) * kPanelRows * sizeof(float)) != 0) return false;
@@ -110,6 +129,7 @@ struct SelfTest {
 constexpr int kMaxTables = 8;
 
 struct Choice {
+    Kernels amx = {};  // the AVX-512 table with entries replaced
     const Kernels* tables[kMaxTables];
     int n = 0;
     const Kernels* active = nullptr;
@@ -121,6 +141,15 @@ struct Choice {
         const Cpu cpu = probe();
         if (cpu.avx2) add(kAvx2Kernels);
         if (cpu.avx512) add(kAvx512Kernels);
+#if defined(STERNA_HAVE_AMX)
+        if (cpu.amx) {
+            amx = kAvx512Kernels;
+            amx.name = "amx";
+            for (int kind = 0; kind < int(WeightKind::kCount); ++kind)
+                if (kAmxMatmul[kind]) amx.matmul[kind] = kAmxMatmul[kind];
+            add(amx, kTestTokens);
+        }
+#endif
 #endif
 #if defined(STERNA_HAVE_NEON)
         add(kNeonKernels);
@@ -136,10 +165,10 @@ struct Choice {
         if (const char* wanted = getenv("STERNA_ISA"); wanted && *wanted) choose(wanted);
     }
 
-    void add(const Kernels& table) {
+    void add(const Kernels& table, int most_tokens = 9) {
         auto* test = static_cast<SelfTest*>(aligned_alloc(64, (sizeof(SelfTest) + 63) / 64 * 64));
         if (!test) return;
-        if (test->same(table, kScalarKernels)) {
+        if (test->same(table, kScalarKernels, most_tokens)) {
             tables[n++] = &table;
         } else {
             append(table.name);

@@ -19,7 +19,8 @@
 #ifdef STERNA_HAVE_EMULATED_AVX512
 namespace sterna::kernels {
 extern const Kernels kAvx512Emulated;
-}
+extern const MatmulFn kAmxEmulatedMatmul[int(WeightKind::kCount)];
+}  // namespace sterna::kernels
 #endif
 
 namespace sterna::testing {
@@ -30,6 +31,14 @@ inline std::vector<const kernels::Kernels*> tested_tables() {
     std::vector<const kernels::Kernels*> tables(list.tables, list.tables + list.n);
 #ifdef STERNA_HAVE_EMULATED_AVX512
     tables.push_back(&kernels::kAvx512Emulated);
+    static const kernels::Kernels amx = [] {
+        kernels::Kernels table = kernels::kAvx512Emulated;
+        table.name = "amx (emulated)";
+        for (size_t kind = 0; kind < std::size(table.matmul); ++kind)
+            if (kernels::kAmxEmulatedMatmul[kind]) table.matmul[kind] = kernels::kAmxEmulatedMatmul[kind];
+        return table;
+    }();
+    tables.push_back(&amx);
 #endif
     return tables;
 }

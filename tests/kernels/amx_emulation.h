@@ -1,0 +1,98 @@
+// The tile instructions of AMX in software, so that the AMX kernel is compared with the others on a CPU that lacks it.
+// Follows the Operation sections of Intel's instruction set reference (LDTILECFG, TILELOADD, TDPBSSD, TILESTORED, TILEZERO);
+// what those would fault on stops the test. Tests only. Tiles are the calling thread's own.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+namespace sterna_emulation {
+
+struct Tiles {
+    bool configured = false;
+    int rows[8], row_bytes[8];
+    uint8_t bytes[8][16][64];
+};
+inline thread_local Tiles tiles;
+
+inline void expect(bool holds, const char* what) {
+    if (holds) return;
+    std::fprintf(stderr, "AMX emulation: %s\n", what);
+    std::abort();
+}
+
+inline void tile_loadconfig(const void* config) {
+    const auto* p = static_cast<const uint8_t*>(config);
+    expect(p[0] == 1 && p[1] == 0, "palette 1 and start row 0 expected");
+    for (int i = 2; i < 16; ++i) expect(p[i] == 0, "a reserved byte of the configuration is set");
+    for (int i = 16 + 2 * 8; i < 48; ++i) expect(p[i] == 0, "the configuration has more than 8 tiles");
+    for (int i = 48 + 8; i < 64; ++i) expect(p[i] == 0, "the configuration has more than 8 tiles");
+    std::memset(tiles.bytes, 0, sizeof tiles.bytes);
+    for (int i = 0; i < 8; ++i) {
+        tiles.row_bytes[i] = p[16 + 2 * i] + 256 * p[17 + 2 * i];
+        tiles.rows[i] = p[48 + i];
+        expect(tiles.row_bytes[i] <= 64 && tiles.rows[i] <= 16, "a tile of more than 16 rows of 64 bytes");
+        expect((tiles.row_bytes[i] == 0) == (tiles.rows[i] == 0), "a tile with rows or columns but not both");
+    }
+    tiles.configured = true;
+}
+
+inline void tile_release() {
+    tiles.configured = false;
+}
+
+inline void expect_usable(int tile) {
+    expect(tiles.configured, "a tile is used that is not configured");
+    expect(tiles.rows[tile] > 0, "an empty tile is used");
+}
+
+inline void tile_zero(int tile) {
+    expect_usable(tile);
+    std::memset(tiles.bytes[tile], 0, sizeof tiles.bytes[tile]);
+}
+
+inline void tile_loadd(int tile, const void* base, long stride) {
+    expect_usable(tile);
+    std::memset(tiles.bytes[tile], 0, sizeof tiles.bytes[tile]);
+    for (int r = 0; r < tiles.rows[tile]; ++r)
+        std::memcpy(tiles.bytes[tile][r], static_cast<const uint8_t*>(base) + r * stride,
+                    size_t(tiles.row_bytes[tile]));
+}
+
+inline void tile_stored(int tile, void* base, long stride) {
+    expect_usable(tile);
+    for (int r = 0; r < tiles.rows[tile]; ++r)
+        std::memcpy(static_cast<uint8_t*>(base) + r * stride, tiles.bytes[tile][r], size_t(tiles.row_bytes[tile]));
+}
+
+inline void tile_dpbssd(int c, int a, int b) {
+    for (int tile : {a, b, c}) expect_usable(tile);
+    expect(c != a && c != b && a != b, "a tile product needs three different tiles");
+    expect(tiles.row_bytes[a] % 4 == 0 && tiles.row_bytes[b] % 4 == 0 && tiles.row_bytes[c] % 4 == 0,
+           "rows of whole 32-bit words expected");
+    expect(tiles.rows[a] == tiles.rows[c] && tiles.row_bytes[b] == tiles.row_bytes[c] &&
+               tiles.row_bytes[a] == 4 * tiles.rows[b],
+           "the shapes of a tile product do not fit");
+    for (int m = 0; m < tiles.rows[c]; ++m) {
+        for (int n = 0; n < tiles.row_bytes[c] / 4; ++n) {
+            int32_t sum;
+            std::memcpy(&sum, &tiles.bytes[c][m][4 * n], 4);
+            for (int k = 0; k < tiles.row_bytes[a] / 4; ++k)
+                for (int i = 0; i < 4; ++i)
+                    sum += int8_t(tiles.bytes[a][m][4 * k + i]) * int8_t(tiles.bytes[b][k][4 * n + i]);
+            std::memcpy(&tiles.bytes[c][m][4 * n], &sum, 4);
+        }
+    }
+}
+
+}  // namespace sterna_emulation
+
+#define _tile_loadconfig(config) sterna_emulation::tile_loadconfig(config)
+#define _tile_release() sterna_emulation::tile_release()
+#define _tile_zero(tile) sterna_emulation::tile_zero(tile)
+#define _tile_loadd(tile, base, stride) sterna_emulation::tile_loadd(tile, base, stride)
+#define _tile_stored(tile, base, stride) sterna_emulation::tile_stored(tile, base, stride)
+#define _tile_dpbssd(c, a, b) sterna_emulation::tile_dpbssd(c, a, b)
