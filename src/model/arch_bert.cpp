@@ -74,9 +74,18 @@ Status forward(ForwardContext& c) {
     return {};
 }
 
+constexpr HfClass kClasses[] = {{"BertModel"}, {"BertForMaskedLM"}, {"BertForPreTraining"}};
+constexpr HfKey kKeys[] = {
+    {"layer_norm_eps", "attention.layer_norm_epsilon", HfKind::kFloat, "0.000000000001"},
+    {"", "attention.causal", HfKind::kBool, "false"},
+    {"sentence_pooling", "pooling_type", HfKind::kInt, "1", "none=0|mean=1|cls=2|lasttoken=3"},
+    {"hidden_act", "", HfKind::kIs, "gelu", "gelu"},
+    {"position_embedding_type", "", HfKind::kIs, "absolute", "absolute"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_bert;
-constinit const Architecture kArch_bert = {"bert", {}, read_config, tensors, forward};
+constinit const Architecture kArch_bert = {"bert", {}, read_config, tensors, forward, {kClasses, kKeys, {}, "*pooler.*|cls.*"}};
 
 }  // namespace sterna

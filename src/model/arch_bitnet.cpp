@@ -50,10 +50,20 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, kOwn});
 }
 
+constexpr HfClass kClasses[] = {{"BitNetForCausalLM", "bitnet-b1.58", "bitnet"}, {"BitnetForCausalLM", "bitnet"}};
+constexpr HfKey kKeys[] = {
+    {"hidden_act", "", HfKind::kIs, "relu2", "relu2|silu"},
+};
+constexpr HfTensor kTensors[] = {
+    // The first.
+    {"blk.{}.attn_sub_norm.weight", "model.layers.{}.self_attn.inner_attn_ln.weight"},
+    {"blk.{}.ffn_sub_norm.weight", "model.layers.{}.mlp.ffn_layernorm.weight"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_bitnet;
 constinit const Architecture kArch_bitnet = {
-    "bitnet", {"bitnet-b1.58", "bitnet-25"}, read_config, tensors, pre_norm_decoder};
+    "bitnet", {"bitnet-b1.58", "bitnet-25"}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

@@ -35,9 +35,29 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kGemma, tables::kHeadNormsPlusOne, tables::kAttention, tables::kGatedFfn});
 }
 
+constexpr HfClass kClasses[] = {{"Gemma3ForCausalLM", {}, "gemma3_text"}, {"Gemma3ForConditionalGeneration"}};
+// The published config.json of the multimodal sizes leaves out what is as in transformers' Gemma3TextConfig.
+constexpr HfKey kKeys[] = {
+    {"num_attention_heads", "attention.head_count", HfKind::kInt, "8"},
+    {"num_key_value_heads", "attention.head_count_kv", HfKind::kInt, "4"},
+    {"head_dim", "attention.key_length", HfKind::kInt, "256"},
+    {"head_dim", "attention.value_length", HfKind::kInt, "256"},
+    {"max_position_embeddings", "context_length", HfKind::kInt, "131072"},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", HfKind::kFloat, "0.000001"},
+    {"", "rope.freq_base", HfKind::kFloat, "1000000"},
+    {"query_pre_attn_scalar", "attention.scale", HfKind::kInverseRoot, "256"},
+    {"sliding_window", "attention.sliding_window", HfKind::kInt, "4096"},
+    {"sliding_window_pattern|_sliding_window_pattern", "attention.sliding_window_pattern"},
+    {"layer_types", "attention.sliding_window_pattern", HfKind::kPeriod, "", "full_attention"},
+    {"attn_logit_softcapping", "attn_logit_softcapping", HfKind::kFloat},
+    {"final_logit_softcapping", "final_logit_softcapping", HfKind::kFloat},
+    {"hidden_activation|hidden_act", "", HfKind::kIs, "gelu_pytorch_tanh", "gelu_pytorch_tanh"},
+    {"use_bidirectional_attention", "", HfKind::kIs, "false", "false"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_gemma3;
-constinit const Architecture kArch_gemma3 = {"gemma3", {}, read_config, tensors, sandwich_norm_decoder};
+constinit const Architecture kArch_gemma3 = {"gemma3", {}, read_config, tensors, sandwich_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

@@ -51,7 +51,7 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kAttention, kOwn});
 }
 
-constexpr HfClass kClasses[] = {{"GptOssForCausalLM"}};
+constexpr HfClass kClasses[] = {{"GptOssForCausalLM", {}, "gpt_oss"}};
 constexpr HfKey kKeys[] = {
     {"intermediate_size", "expert_feed_forward_length"},
     {"sliding_window", "attention.sliding_window"},

@@ -52,7 +52,7 @@ Status forward(ForwardContext& c) {
     return c.config.parallel_sublayers ? parallel_decoder(c) : pre_norm_decoder(c);
 }
 
-constexpr HfClass kClasses[] = {{"GPTNeoXForCausalLM"}};
+constexpr HfClass kClasses[] = {{"GPTNeoXForCausalLM", {}, "gpt_neox"}};
 constexpr HfKey kKeys[] = {
     {"layer_norm_eps", "attention.layer_norm_epsilon", HfKind::kFloat, "0.00001"},
     {"use_parallel_residual", "use_parallel_residual", HfKind::kBool, "true"},

@@ -32,9 +32,18 @@ std::vector<TensorSpec> tensors(const Config&) {
         {tables::kStem, kOwn, tables::kPreNorms, tables::kAttentionAdjacent, tables::kGatedFfn, tables::kFfnBiases});
 }
 
+constexpr HfClass kClasses[] = {{"GraniteForCausalLM"}};
+constexpr HfKey kKeys[] = {
+    {"embedding_multiplier", "embedding_scale", HfKind::kFloat},
+    {"attention_multiplier", "attention.scale", HfKind::kFloat},
+    {"residual_multiplier", "residual_scale", HfKind::kFloat},
+    {"logits_scaling", "logit_scale", HfKind::kFloat},
+    {"hidden_act", "", HfKind::kIs, "silu", "silu"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_granite;
-constinit const Architecture kArch_granite = {"granite", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_granite = {"granite", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

@@ -49,9 +49,22 @@ std::vector<TensorSpec> tensors(const Config& config) {
     return table;
 }
 
+constexpr HfClass kClasses[] = {{"LlamaForCausalLM"}, {"LLaMAForCausalLM"}, {"MistralForCausalLM", {}, "mistral"},
+                                {"MixtralForCausalLM", {}, "mixtral"}};
+constexpr HfKey kKeys[] = {
+    {"sliding_window", "attention.sliding_window"},
+    {"hidden_act", "", HfKind::kIs, "silu", "silu|swish"},
+};
+constexpr HfTensor kTensors[] = {
+    {"blk.{}.ffn_gate_inp.weight", "model.layers.{}.mlp.gate.weight"},
+    {"blk.{}.ffn_gate_exps.weight", "model.layers.{}.mlp.experts.gate_up_proj", Change::kFirstHalf},
+    {"blk.{}.ffn_up_exps.weight", "model.layers.{}.mlp.experts.gate_up_proj", Change::kSecondHalf},
+    {"blk.{}.ffn_down_exps.weight", "model.layers.{}.mlp.experts.down_proj"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_llama;
-constinit const Architecture kArch_llama = {"llama", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_llama = {"llama", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

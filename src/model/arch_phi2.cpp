@@ -56,7 +56,7 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({kTable, kQkv});
 }
 
-constexpr HfClass kClasses[] = {{"PhiForCausalLM"}};
+constexpr HfClass kClasses[] = {{"PhiForCausalLM", {}, "phi"}};
 constexpr HfKey kKeys[] = {
     {"layer_norm_eps", "attention.layer_norm_epsilon", HfKind::kFloat, "0.00001"},
     {"hidden_act", "", HfKind::kIs, "gelu_new", "gelu_new|gelu_pytorch_tanh"},

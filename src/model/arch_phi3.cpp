@@ -37,9 +37,15 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, kOwn});
 }
 
+constexpr HfClass kClasses[] = {{"Phi3ForCausalLM"}};
+constexpr HfKey kKeys[] = {
+    {"sliding_window", "attention.sliding_window"},
+    {"hidden_act", "", HfKind::kIs, "silu", "silu"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_phi3;
-constinit const Architecture kArch_phi3 = {"phi3", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_phi3 = {"phi3", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

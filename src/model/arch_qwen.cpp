@@ -42,9 +42,16 @@ std::vector<TensorSpec> tensors(const Config&) {
     return {std::begin(kTable), std::end(kTable)};
 }
 
+constexpr HfClass kClasses[] = {{"QWenLMHeadModel"}};
+constexpr HfKey kKeys[] = {
+    {"layer_norm_epsilon", "attention.layer_norm_rms_epsilon", HfKind::kFloat},
+    {"kv_channels", "attention.key_length"},
+    {"kv_channels", "attention.value_length"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_qwen;
-constinit const Architecture kArch_qwen = {"qwen", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_qwen = {"qwen", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

@@ -28,9 +28,15 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, kOwn, tables::kGatedFfn});
 }
 
+constexpr HfClass kClasses[] = {{"Qwen2ForCausalLM"}, {"Qwen2Model"}};
+constexpr HfKey kKeys[] = {
+    {"hidden_act", "", HfKind::kIs, "silu", "silu"},
+    {"use_sliding_window", "", HfKind::kIs, "false", "false"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_qwen2;
-constinit const Architecture kArch_qwen2 = {"qwen2", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_qwen2 = {"qwen2", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

@@ -38,7 +38,7 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kExperts, kOwn});
 }
 
-constexpr HfClass kClasses[] = {{"Qwen2MoeForCausalLM"}};
+constexpr HfClass kClasses[] = {{"Qwen2MoeForCausalLM", {}, "qwen2_moe"}};
 constexpr HfKey kKeys[] = {
     {"shared_expert_intermediate_size", "expert_shared_feed_forward_length"},
     {"norm_topk_prob", "expert_weights_norm", HfKind::kBool, "false"},

@@ -22,9 +22,16 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kHeadNorms, tables::kGatedFfn});
 }
 
+constexpr HfClass kClasses[] = {{"Qwen3ForCausalLM"}, {"Qwen3Model"}};
+constexpr HfKey kKeys[] = {
+    {"hidden_act", "", HfKind::kIs, "silu", "silu"},
+    {"attention_bias", "", HfKind::kIs, "false", "false"},
+    {"use_sliding_window", "", HfKind::kIs, "false", "false"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_qwen3;
-constinit const Architecture kArch_qwen3 = {"qwen3", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_qwen3 = {"qwen3", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys}};
 
 }  // namespace sterna

@@ -24,9 +24,24 @@ std::vector<TensorSpec> tensors(const Config&) {
     return tables::join({tables::kStem, tables::kPreNorms, tables::kAttention, tables::kHeadNorms, tables::kExperts});
 }
 
+constexpr HfClass kClasses[] = {{"Qwen3MoeForCausalLM", {}, "qwen3_moe"}};
+constexpr HfKey kKeys[] = {
+    {"norm_topk_prob", "expert_weights_norm", HfKind::kBool, "false"},
+    {"hidden_act", "", HfKind::kIs, "silu", "silu"},
+    {"attention_bias", "", HfKind::kIs, "false", "false"},
+    {"use_sliding_window", "", HfKind::kIs, "false", "false"},
+    {"decoder_sparse_step", "", HfKind::kIs, "1", "1"},
+    {"mlp_only_layers", "", HfKind::kIs, "[]", "[]"},
+};
+constexpr HfTensor kTensors[] = {
+    {"blk.{}.ffn_gate_exps.weight", "model.layers.{}.mlp.experts.gate_up_proj", Change::kFirstHalf},
+    {"blk.{}.ffn_up_exps.weight", "model.layers.{}.mlp.experts.gate_up_proj", Change::kSecondHalf},
+    {"blk.{}.ffn_down_exps.weight", "model.layers.{}.mlp.experts.down_proj"},
+};
+
 }  // namespace
 
 extern const Architecture kArch_qwen3moe;
-constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, pre_norm_decoder};
+constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

@@ -30,12 +30,19 @@ enum class Change : uint8_t {
     kValueB,    // its value rows: "rank, value, heads"
     kHeadsQkv,  // rows come as q, k, v of each head in turn, and go to all q, all k, all v (GPT-NeoX)
     kNegExp,    // x becomes -exp(x) (Mamba's A_log)
+    // Value heads that share a key head stand side by side; here head h uses key head h mod n_key_heads, so they go from
+    // [n_key_heads][heads per key head] to [heads per key head][n_key_heads] (Qwen3.5). In attn_qkv and its convolution only
+    // the rows of values move.
+    kTileValueRows,
+    kTileValueColumns,
+    kNegExpTileValues,
 };
 
 // "LlamaForCausalLM", the first of config.json's architectures.
 struct HfClass {
     std::string_view name;
     std::string_view architecture = {};  // general.architecture to write; empty: the architecture's own name
+    std::string_view model_type = {};    // config.json's, where it is another word than general.architecture
 };
 
 enum class HfKind : uint8_t {
