@@ -610,8 +610,182 @@ def gpt_oss():
     return m, f, c
 
 
+def lfm2():
+    c = tf.Lfm2Config(hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2,
+                      vocab_size=96, max_position_embeddings=128, conv_L_cache=3, conv_bias=False, block_auto_adjust_ff_dim=False,
+                      layer_types=["conv", "full_attention", "conv", "conv"], norm_eps=1e-5, tie_word_embeddings=True,
+                      rope_parameters=dict(rope_type="default", rope_theta=1e6))
+    m = build(tf.Lfm2ForCausalLM, c, 21)
+    f = File("lfm2", "lfm2", None)
+    for key, value in (("block_count", 4), ("context_length", 128), ("embedding_length", 32), ("feed_forward_length", 48),
+                       ("attention.head_count", 4), ("shortconv.l_cache", 3)):
+        f.u32(key, value)
+    f.w.add_array("lfm2.attention.head_count_kv", [0, 2, 0, 0])
+    f.f32("attention.layer_norm_rms_epsilon", 1e-5)
+    f.f32("rope.freq_base", 1e6)
+    sd = m.state_dict()
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("token_embd_norm.weight", sd["model.embedding_norm.weight"])
+    names = {"attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "ffn_gate": "feed_forward.w1", "ffn_up": "feed_forward.w3",
+             "ffn_down": "feed_forward.w2", "shortconv.in_proj": "conv.in_proj", "shortconv.conv": "conv.conv",
+             "shortconv.out_proj": "conv.out_proj", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.out_proj", "attn_q_norm": "self_attn.q_layernorm",
+             "attn_k_norm": "self_attn.k_layernorm"}
+    for i in range(4):
+        for ours, theirs in names.items():
+            value = sd.get(f"model.layers.{i}.{theirs}.weight")
+            if value is not None:
+                f.tensor(f"blk.{i}.{ours}.weight", value[:, 0] if value.dim() == 3 else value)
+    return m, f, c
+
+
+def tile_heads(value, n_keys, per_key, width, rows=slice(None)):
+    """Value heads that share a key head stand together in checkpoints; in files head h belongs to key head h mod n_keys."""
+    value = value.copy()
+    part = value[rows]
+    rest = part.shape[1:]
+    value[rows] = part.reshape(n_keys, per_key, width, *rest).swapaxes(0, 1).reshape(part.shape)
+    return value
+
+
+def qwen35():
+    c = tf.Qwen3_5TextConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=1,
+                             head_dim=16, vocab_size=96, max_position_embeddings=128, linear_conv_kernel_dim=4,
+                             linear_key_head_dim=8, linear_value_head_dim=12, linear_num_key_heads=2, linear_num_value_heads=4,
+                             layer_types=["linear_attention", "full_attention"] * 2, tie_word_embeddings=False, rms_norm_eps=1e-6,
+                             rope_parameters=dict(rope_type="default", rope_theta=10000.0, partial_rotary_factor=0.25,
+                                                  mrope_section=[1, 1, 0], mrope_interleaved=True))
+    m = build(tf.Qwen3_5ForCausalLM, c, 22)
+    with torch.no_grad():  # transformers adds 1 to these
+        for name, p in m.named_parameters():
+            if "norm" in name and "linear_attn" not in name:
+                p.sub_(1.0)
+            if name.endswith("A_log"):
+                p.abs_()
+    f = File("qwen35", "qwen35", c)
+    for key, value in (("attention.key_length", 16), ("attention.value_length", 16), ("rope.dimension_count", 4),
+                       ("ssm.conv_kernel", 4), ("ssm.state_size", 8), ("ssm.group_count", 2), ("ssm.time_step_rank", 4),
+                       ("ssm.inner_size", 48), ("full_attention_interval", 2)):
+        f.u32(key, value)
+    f.f32("rope.freq_base", 10000.0)
+    sd = {k: (v + 1 if "norm" in k and "linear_attn" not in k else v) for k, v in m.state_dict().items()}
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("output_norm.weight", sd["model.norm.weight"])
+    f.tensor("output.weight", sd["lm_head.weight"])
+    names = {"attn_norm": "input_layernorm", "post_attention_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
+             "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm",
+             "attn_k_norm": "self_attn.k_norm", "ssm_norm": "linear_attn.norm"}
+    for i in range(4):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        for ours, theirs in names.items():
+            if f"{p}{theirs}.weight" in sd:
+                f.tensor(f"{b}{ours}.weight", sd[f"{p}{theirs}.weight"])
+        p += "linear_attn."
+        if p + "A_log" not in sd:
+            continue
+        get = lambda name: numpy_of(sd[p + name])
+        values = slice(2 * 2 * 8, None)
+        f.tensor(b + "attn_qkv.weight", tile_heads(get("in_proj_qkv.weight"), 2, 2, 12, values))
+        f.tensor(b + "ssm_conv1d.weight", tile_heads(get("conv1d.weight")[:, 0], 2, 2, 12, values))
+        f.tensor(b + "attn_gate.weight", tile_heads(get("in_proj_z.weight"), 2, 2, 12))
+        f.tensor(b + "ssm_beta.weight", tile_heads(get("in_proj_b.weight"), 2, 2, 1))
+        f.tensor(b + "ssm_alpha.weight", tile_heads(get("in_proj_a.weight"), 2, 2, 1))
+        f.tensor(b + "ssm_dt.bias", tile_heads(get("dt_bias"), 2, 2, 1))
+        f.tensor(b + "ssm_a", tile_heads(-np.exp(get("A_log")), 2, 2, 1))
+        f.tensor(b + "ssm_out.weight", np.ascontiguousarray(tile_heads(np.ascontiguousarray(get("out_proj.weight").T), 2, 2, 12).T))
+    return m, f, c
+
+
+def latent_tensors(f, sd, c, heads, nope, value):
+    f.tensor("token_embd.weight", sd["model.embed_tokens.weight"])
+    f.tensor("output_norm.weight", sd["model.norm.weight"])
+    f.tensor("output.weight", sd["lm_head.weight"])
+    names = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm", "ffn_gate": "mlp.gate_proj",
+             "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj", "attn_q": "self_attn.q_proj", "attn_q_a": "self_attn.q_a_proj",
+             "attn_q_a_norm": "self_attn.q_a_layernorm", "attn_q_b": "self_attn.q_b_proj",
+             "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa", "attn_kv_a_norm": "self_attn.kv_a_layernorm",
+             "attn_output": "self_attn.o_proj", "ffn_gate_inp": "mlp.gate", "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+             "ffn_up_shexp": "mlp.shared_experts.up_proj", "ffn_down_shexp": "mlp.shared_experts.down_proj"}
+    for i in range(c.num_hidden_layers):
+        p, b = f"model.layers.{i}.", f"blk.{i}."
+        for ours, theirs in names.items():
+            if f"{p}{theirs}.weight" in sd:
+                f.tensor(f"{b}{ours}.weight", sd[f"{p}{theirs}.weight"])
+        both = numpy_of(sd[p + "self_attn.kv_b_proj.weight"]).reshape(heads, nope + value, -1)
+        f.tensor(b + "attn_k_b.weight", both[:, :nope].swapaxes(1, 2))
+        f.tensor(b + "attn_v_b.weight", both[:, nope:])
+        if p + "mlp.gate.e_score_correction_bias" in sd:
+            f.tensor(b + "exp_probs_b.bias", sd[p + "mlp.gate.e_score_correction_bias"])
+        if p + "mlp.experts.gate_up_proj" in sd:
+            gate_up, width = numpy_of(sd[p + "mlp.experts.gate_up_proj"]), c.moe_intermediate_size
+            f.tensor(b + "ffn_gate_exps.weight", gate_up[:, :width])
+            f.tensor(b + "ffn_up_exps.weight", gate_up[:, width:])
+            f.tensor(b + "ffn_down_exps.weight", sd[p + "mlp.experts.down_proj"])
+
+
+def deepseek2():
+    """The pattern of V2-Lite: queries in one step, softmax, experts without groups; YaRN whose factor stands in the scores."""
+    rope = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=16, mscale=0.707,
+                mscale_all_dim=0.707, beta_fast=32, beta_slow=1)
+    c = tf.DeepseekV2Config(hidden_size=48, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=3,
+                            num_attention_heads=3, num_key_value_heads=3, vocab_size=96, max_position_embeddings=64, q_lora_rank=None,
+                            kv_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=10, n_routed_experts=6,
+                            num_experts_per_tok=2, n_shared_experts=2, first_k_dense_replace=1, topk_method="greedy", n_group=1,
+                            topk_group=1, norm_topk_prob=False, routed_scaling_factor=1.5, tie_word_embeddings=False,
+                            rms_norm_eps=1e-6, rope_parameters=rope, head_dim=8)
+    m = build(tf.DeepseekV2ForCausalLM, c, 23)
+    f = File("deepseek2", "deepseek2", None)
+    for key, value in (("block_count", 3), ("context_length", 64), ("embedding_length", 48), ("feed_forward_length", 48),
+                       ("attention.head_count", 3), ("attention.head_count_kv", 1), ("attention.kv_lora_rank", 20),
+                       ("attention.key_length", 28), ("attention.value_length", 20), ("attention.key_length_mla", 20),
+                       ("attention.value_length_mla", 10), ("rope.dimension_count", 8), ("expert_count", 6), ("expert_used_count", 2),
+                       ("expert_feed_forward_length", 16), ("expert_shared_count", 2), ("leading_dense_block_count", 1),
+                       ("rope.scaling.original_context_length", 16)):
+        f.u32(key, value)
+    f.f32("attention.layer_norm_rms_epsilon", 1e-6)
+    f.f32("expert_weights_scale", 1.5)
+    f.w.add_bool("deepseek2.expert_weights_norm", False)
+    f.f32("rope.freq_base", 10000.0)
+    f.text("rope.scaling.type", "yarn")
+    f.f32("rope.scaling.factor", 4.0)
+    f.f32("rope.scaling.yarn_log_multiplier", 0.0707)
+    latent_tensors(f, m.state_dict(), c, 3, 12, 10)
+    return m, f, c
+
+
+def deepseek3():
+    """The pattern of V3: queries in two steps, sigmoid with a bias for the choice, groups of experts."""
+    c = tf.DeepseekV3Config(hidden_size=32, intermediate_size=48, moe_intermediate_size=16, num_hidden_layers=2,
+                            num_attention_heads=4, num_key_value_heads=4, vocab_size=96, max_position_embeddings=128, q_lora_rank=24,
+                            kv_lora_rank=20, qk_nope_head_dim=12, qk_rope_head_dim=8, v_head_dim=16, n_routed_experts=8,
+                            num_experts_per_tok=3, n_shared_experts=1, first_k_dense_replace=1, n_group=4, topk_group=2,
+                            norm_topk_prob=True, routed_scaling_factor=2.5, tie_word_embeddings=False, rms_norm_eps=1e-6,
+                            rope_interleave=True, rope_parameters=dict(rope_type="default", rope_theta=10000.0))
+    m = build(tf.DeepseekV3ForCausalLM, c, 24)
+    with torch.no_grad():
+        for name, buffer in m.named_buffers():
+            if name.endswith("e_score_correction_bias"):
+                buffer.copy_(0.3 * torch.randn(buffer.shape, generator=torch.Generator().manual_seed(SEED)))
+    f = File("deepseek3", "deepseek2", None)
+    for key, value in (("block_count", 2), ("context_length", 128), ("embedding_length", 32), ("feed_forward_length", 48),
+                       ("attention.head_count", 4), ("attention.head_count_kv", 1), ("attention.q_lora_rank", 24),
+                       ("attention.kv_lora_rank", 20), ("attention.key_length", 28), ("attention.value_length", 20),
+                       ("attention.key_length_mla", 20), ("attention.value_length_mla", 16), ("rope.dimension_count", 8),
+                       ("expert_count", 8), ("expert_used_count", 3), ("expert_feed_forward_length", 16), ("expert_shared_count", 1),
+                       ("leading_dense_block_count", 1), ("expert_gating_func", 2), ("expert_group_count", 4),
+                       ("expert_group_used_count", 2)):
+        f.u32(key, value)
+    f.f32("attention.layer_norm_rms_epsilon", 1e-6)
+    f.f32("expert_weights_scale", 2.5)
+    f.w.add_bool("deepseek2.expert_weights_norm", True)
+    f.f32("rope.freq_base", 10000.0)
+    latent_tensors(f, m.state_dict(), c, 4, 12, 16)
+    return m, f, c
+
+
 CASES = [llama, mixtral, qwen, qwen2, qwen3, qwen3moe, gemma3, phi3, granite, bitnet, bert, gemma2, olmo2, smollm3, qwen2moe, gpt2,
-         gptneox, gptneox_serial, phi2, gpt_oss]
+         gptneox, gptneox_serial, phi2, gpt_oss, lfm2, qwen35, deepseek2, deepseek3]
 
 
 def main():

@@ -74,6 +74,10 @@ void add_config(IdWriter& id, const Config& c) {
         id.add(value);
     id.add(c.expert_weights_norm);
     id.add(c.expert_gating);
+    for (int64_t value :
+         {c.recurrent.kernel, c.recurrent.channels, c.recurrent.n_heads, c.recurrent.n_key_heads, c.recurrent.key_dim,
+          c.recurrent.value_dim, c.latent.q_rank, c.latent.rank, c.latent.nope_dim, c.latent.value_dim})
+        id.add(value);
     id.add(c.parallel_sublayers);
     id.add(c.causal);
     id.add(c.norm);

@@ -20,25 +20,52 @@ uint8_t* page_of(const Step& step, const StepToken& token) {
     return step.sequences[size_t(token.sequence)].pages[size_t(token.position / StateLayout::kPagePositions)];
 }
 
-// x = rms_norm of each part of x as long as the weight: a head, or all of them together. No weight: x stays.
+// rows[i] = rows[index of the i-th token that wants an output]
+void keep_wanted(const ForwardContext& c, float* rows, int64_t width) {
+    for (int64_t row = 0; row < c.buffers.n_wanted; ++row) {
+        int64_t from = c.buffers.wanted[row];
+        if (from != row) std::memcpy(rows + row * width, rows + from * width, size_t(width) * sizeof(float));
+    }
+}
+
+// K and V of the row's token into its page.
+void store_row(ForwardContext& c, int64_t layer, int64_t row) {
+    const Config& config = c.config;
+    const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
+    if (!place.owns_kv) return;
+    const StepToken& token = c.step.tokens[size_t(row)];
+    const float* key = c.buffers.qkv + row * qkv_stride(config, layer) + config.q_width(layer);
+    const float* value = key + config.k_width(layer);
+    kernels::KvStoreArgs args = {};
+    args.kind = c.step.layout.kv_kind;
+    args.page = page_of(c.step, token);
+    args.page_positions = StateLayout::kPagePositions;
+    args.slot = token.position % StateLayout::kPagePositions;
+    args.head_dim_k = config.dim_k(layer);
+    args.head_dim_v = config.dim_v(layer);
+    for (int64_t head = 0; head < config.n_kv_heads[size_t(layer)]; ++head) {
+        args.k_offset = place.k_offset + head * place.head_stride_k;
+        args.v_offset = place.v_offset + head * place.head_stride_v;
+        args.k = key + head * args.head_dim_k;
+        args.v = value + head * args.head_dim_v;
+        c.kernels.kv_store(args);
+    }
+}
+
+}  // namespace
+
+void leave_stream(ForwardContext& c, int64_t layer, float* rows, int64_t width) {
+    if (layer != c.config.n_layers - 1) return;
+    keep_wanted(c, c.buffers.x, c.config.width);
+    if (rows) keep_wanted(c, rows, width);
+    c.n_rows = c.buffers.n_wanted;
+}
+
 void norm_parts(const kernels::Kernels& k, float* x, int64_t n, const std::vector<float>& weight, float eps) {
     int64_t part = int64_t(weight.size());
     for (int64_t begin = 0; part > 0 && begin < n; begin += part)
         k.rms_norm(x + begin, weight.data(), eps, part, x + begin);
 }
-
-// From here on row i of the stream is the i-th token that wants an output.
-void keep_wanted_rows(ForwardContext& c) {
-    int64_t width = c.config.width;
-    for (int64_t row = 0; row < c.buffers.n_wanted; ++row) {
-        int64_t from = c.buffers.wanted[row];
-        if (from != row)
-            std::memcpy(c.buffers.x + row * width, c.buffers.x + from * width, size_t(width) * sizeof(float));
-    }
-    c.n_rows = c.buffers.n_wanted;
-}
-
-}  // namespace
 
 void project_qkv(ForwardContext& c, int64_t layer, const float* from) {
     const LayerWeights& w = c.weights.layers[size_t(layer)];
@@ -61,7 +88,6 @@ void project_qkv(ForwardContext& c, int64_t layer, const float* from) {
 void rotate_and_store(ForwardContext& c, int64_t layer) {
     const Config& config = c.config;
     const LayerWeights& w = c.weights.layers[size_t(layer)];
-    const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
     const auto& k = c.kernels;
     int64_t dim = config.dim_k(layer), n_heads = config.n_heads[size_t(layer)],
             n_kv_heads = config.n_kv_heads[size_t(layer)];
@@ -74,30 +100,18 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
     for_rows(c, c.n_rows, 4 * stride, [&](int64_t row, int) {
         float* q = c.buffers.qkv + row * stride;
         float* key = q + config.q_width(layer);
-        float* value = key + config.k_width(layer);
         norm_parts(k, q, config.q_width(layer), w.attn_q_norm, config.norm_eps);
         norm_parts(k, key, config.k_width(layer), w.attn_k_norm, config.norm_eps);
         if (config.turns(layer)) {
             turn(q, n_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
             turn(key, n_kv_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
         }
-        if (!place.owns_kv) return;
-        const StepToken& token = c.step.tokens[size_t(row)];
-        kernels::KvStoreArgs args = {};
-        args.kind = c.step.layout.kv_kind;
-        args.page = page_of(c.step, token);
-        args.page_positions = StateLayout::kPagePositions;
-        args.slot = token.position % StateLayout::kPagePositions;
-        args.head_dim_k = dim;
-        args.head_dim_v = config.dim_v(layer);
-        for (int64_t head = 0; head < n_kv_heads; ++head) {
-            args.k_offset = place.k_offset + head * place.head_stride_k;
-            args.v_offset = place.v_offset + head * place.head_stride_v;
-            args.k = key + head * args.head_dim_k;
-            args.v = value + head * args.head_dim_v;
-            k.kv_store(args);
-        }
+        store_row(c, layer, row);
     });
+}
+
+void store_kv(ForwardContext& c, int64_t layer) {
+    for_rows(c, c.n_rows, 4 * qkv_stride(c.config, layer), [&](int64_t row, int) { store_row(c, layer, row); });
 }
 
 void attend(ForwardContext& c, int64_t layer) {
@@ -150,7 +164,7 @@ void attend(ForwardContext& c, int64_t layer) {
         for (int64_t index = 0; index < n_kv_heads * n_groups; ++index) task(int(index), 0);
     else
         c.pool.run(int(n_kv_heads * n_groups), task);
-    if (last) keep_wanted_rows(c);
+    leave_stream(c, layer, nullptr, 0);
 }
 
 void project_attention(ForwardContext& c, int64_t layer) {

@@ -65,6 +65,14 @@ void add_to_stream(ForwardContext& c);
 // cache.
 void project_qkv(ForwardContext& c, int64_t layer, const float* from);
 void rotate_and_store(ForwardContext& c, int64_t layer);
+void store_kv(ForwardContext& c, int64_t layer);  // its last part alone
+
+// x = rms_norm of each part of x as long as the weight: a head, or all of them together. No weight: x stays.
+void norm_parts(const kernels::Kernels& k, float* x, int64_t n, const std::vector<float>& weight, float eps);
+
+// At the last layer only rows that want an output stay in the stream: called after the mixer's last use of the others,
+// with the rows that it hands on (attend() calls it itself).
+void leave_stream(ForwardContext& c, int64_t layer, float* rows, int64_t width);
 
 // attn = attention of each row over what its token may see. At the last layer rows that want no output leave the
 // stream.
@@ -80,6 +88,18 @@ inline void attention(ForwardContext& c, int64_t layer, const float* from) {
     attend(c, layer);
     project_attention(c, layer);
 }
+
+// The attention sublayer whose output heads are scaled by sigmoid(gate): W_q gives query and gate of each head in turn.
+void gated_attention(ForwardContext& c, int64_t layer, const float* from);
+
+// The attention sublayer over compressed keys and values (LatentConfig).
+void latent_attention(ForwardContext& c, int64_t layer, const float* from);
+
+// Sublayers with a recurrent state, advanced token by token whatever the step's split (mixers.cpp).
+//   short_conv:  b, g, v = W_in from;  y = W_out (g * conv(b * v))
+//   delta_net:   q, k, v = silu(conv(W_in from));  y = W_out (norm(delta rule(q, k, v)) * silu(W_gate from))
+void short_conv(ForwardContext& c, int64_t layer, const float* from);
+void delta_net(ForwardContext& c, int64_t layer, const float* from);
 
 // y = W_down (f(W_gate from) * W_up from), with ffn_sub_norm before W_down where the weights have one; gate_up may be
 // one matrix

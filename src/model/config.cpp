@@ -147,7 +147,7 @@ void ConfigReader::sliding_window(Config& config, int64_t pattern, int64_t other
         config.is_sliding[size_t(layer)] = false;
 }
 
-Config ConfigReader::common(RopeStyle style) {
+Config ConfigReader::common(RopeStyle style, int64_t min_kv_heads) {
     Config config;
     config.architecture = architecture_;
     config.n_layers = integer("block_count", 1, limits_.max_layers);
@@ -155,8 +155,16 @@ Config ConfigReader::common(RopeStyle style) {
     config.context_length = integer("context_length", 1, limits_.max_context);
     int64_t n = config.n_layers;
     config.n_heads = per_layer("attention.head_count", n, 1, limits_.max_heads);
-    config.n_kv_heads =
-        has("attention.head_count_kv") ? per_layer("attention.head_count_kv", n, 1, limits_.max_heads) : config.n_heads;
+    config.n_kv_heads = has("attention.head_count_kv")
+                            ? per_layer("attention.head_count_kv", n, min_kv_heads, limits_.max_heads)
+                            : config.n_heads;
+    for (int64_t layer = 0; layer < n; ++layer) {
+        if (config.n_kv_heads[size_t(layer)] > 0) continue;
+        if (config.kv_layer.empty())
+            for (int64_t i = 0; i < n; ++i) config.kv_layer.push_back(i);
+        config.kv_layer[size_t(layer)] = -1;
+        config.n_kv_heads[size_t(layer)] = 1;
+    }
     for (int64_t layer = 0; layer < n; ++layer) {
         int64_t heads = config.n_heads[size_t(layer)], kv_heads = config.n_kv_heads[size_t(layer)];
         if (heads % kv_heads) {

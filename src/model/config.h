@@ -49,6 +49,20 @@ struct RopeConfig {
 enum class ExpertGating { kSoftmax, kSigmoid };
 enum class Pooling { kNone, kMean, kCls, kLast };
 
+// Layers with a recurrent state: a causal convolution over the last `kernel` positions of each channel, and a state of
+// n_heads matrices [key_dim][value_dim]; n_key_heads of keys and queries, each for n_heads / n_key_heads value heads.
+struct RecurrentConfig {
+    int64_t kernel = 0, channels = 0;
+    int64_t n_heads = 0, n_key_heads = 0, key_dim = 0, value_dim = 0;
+};
+
+// Multi-head latent attention (DeepSeek-V2 report, section 2.1): all heads share one key and value of `rank` values,
+// and `head_dim_k - rank` values that carry the position.
+struct LatentConfig {
+    int64_t q_rank = 0;  // 0: queries are projected at once
+    int64_t rank = 0, nope_dim = 0, value_dim = 0;
+};
+
 struct Config {
     std::string architecture;
     int64_t n_layers = 0;
@@ -63,6 +77,10 @@ struct Config {
     std::vector<int64_t> layer_head_dim_k, layer_head_dim_v;  // per layer; empty: all alike
     std::vector<int64_t> kv_layer;  // per layer: whose KV it reads (its own index: its own; -1: none); empty: own
     std::vector<int64_t> recurrent_bytes;  // per layer: of a sequence's recurrent state; empty: none
+    RecurrentConfig recurrent;             // of the layers that have such a state
+    LatentConfig latent;                   // of attention over compressed keys and values
+    // Values per token that a mixer other than plain attention keeps in hand: projections, and gathered heads.
+    int64_t mixer_width = 0, mixed_width = 0;
     NormKind norm = NormKind::kRms;
     float norm_eps = 1e-5f;
     Activation activation = Activation::kSilu;
@@ -94,6 +112,7 @@ struct Config {
     int64_t dim_v(int64_t layer) const {
         return layer_head_dim_v.empty() ? head_dim_v : layer_head_dim_v[size_t(layer)];
     }
+    bool is_recurrent(int64_t layer) const { return !recurrent_bytes.empty() && recurrent_bytes[size_t(layer)] > 0; }
     bool has_experts(int64_t layer) const { return n_experts > 0 && layer >= n_dense_layers; }
     bool turns(int64_t layer) const {
         return rope.style != RopeStyle::kNone && (no_rope.empty() || !no_rope[size_t(layer)]);
@@ -126,7 +145,8 @@ public:
 
     // Everything that most architectures share: sizes, heads, norm, rope, window, experts. `style` is how this
     // architecture pairs the values that turn.
-    Config common(RopeStyle style);
+    // `min_kv_heads` 0: layers without KV heads are allowed (kv_layer says -1 for them).
+    Config common(RopeStyle style, int64_t min_kv_heads = 1);
     void rope(Config& config, RopeStyle style);
     // {architecture}.attention.sliding_window for every layer but each `pattern`-th (0: all layers slide). Absent:
     // `otherwise`.

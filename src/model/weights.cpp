@@ -77,6 +77,22 @@ Status check_tensor(const TensorSpec& spec, const std::string& name, const Tenso
     return {};
 }
 
+// Files of before April 2024 (Mixtral) hold a tensor for each expert, "blk.3.ffn_gate.7.weight", where later ones hold
+// the stack "blk.3.ffn_gate_exps.weight".
+std::string expert_name(std::string_view stack_name, int64_t expert) {
+    constexpr std::string_view kStacked = "_exps.";
+    const size_t at = stack_name.find(kStacked);
+    if (at == std::string_view::npos) return {};
+    return std::string(stack_name.substr(0, at)) + "." + std::to_string(expert) + "." +
+           std::string(stack_name.substr(at + kStacked.size()));
+}
+
+// Whether such tensors stand for the stack, which is absent.
+bool is_unstacked(const TensorSpec& spec, std::string_view name, const TensorSource& tensors) {
+    return std::holds_alternative<Experts LayerWeights::*>(spec.slot) && !tensors.find_tensor(name) &&
+           tensors.find_tensor(expert_name(name, 0));
+}
+
 std::vector<float> decode_vector(const TensorView& tensor) {
     std::vector<float> values(static_cast<size_t>(tensor.n_elements()));
     dtype_traits(tensor.type)->decode(tensor.data.data(), values.data(), tensor.n_elements());
@@ -162,13 +178,26 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "experts") return config.n_experts;
     if (name == "expert_ffn") return config.expert_ffn_width;
     if (name == "shared_ffn") return config.shared_ffn_width;
+    if (name == "conv_kernel") return config.recurrent.kernel;
+    if (name == "conv_channels") return config.recurrent.channels;
+    if (name == "value_heads") return config.recurrent.n_heads;
+    if (name == "value_dim") return config.recurrent.value_dim;
+    if (name == "values") return config.recurrent.n_heads * config.recurrent.value_dim;
+    if (name == "three_widths") return 3 * config.width;
+    if (name == "latent") return config.latent.rank;
+    if (name == "latent_q") return config.latent.q_rank;
+    if (name == "latent_nope") return config.latent.nope_dim;
+    if (name == "latent_value") return config.latent.value_dim;
     if (layer < 0) return kUnknownDim;
+    if (name == "latent_values") return config.latent.value_dim * config.n_heads[size_t(layer)];
+    if (name == "latent_queries") return (config.latent.nope_dim + config.rope.n_dims) * config.n_heads[size_t(layer)];
     if (name == "q_width") return config.q_width(layer);
     if (name == "k_width") return config.k_width(layer);
     if (name == "v_width") return config.v_width(layer);
     if (name == "o_width") return config.o_width(layer);
     if (name == "qkv_width") return config.q_width(layer) + config.k_width(layer) + config.v_width(layer);
     if (name == "head_dim_k") return config.dim_k(layer);
+    if (name == "twice_q_width") return 2 * config.q_width(layer);
     if (name == "heads") return config.n_heads[size_t(layer)];
     if (name == "ffn") return config.ffn_width[size_t(layer)];
     if (name == "twice_ffn") return 2 * config.ffn_width[size_t(layer)];
@@ -195,6 +224,18 @@ Status check_tensors(Config& config, const std::vector<TensorSpec>& table, const
     config.vocab_size = embedding->shape[1];
     return for_each_tensor(
         config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
+            if (is_unstacked(spec, name, tensors)) {
+                TensorSpec each = spec;
+                each.required = true;
+                Shape shape = resolve_shape(spec.shape, config, layer);
+                shape.dims[2] = 1;
+                shape.n_dims = 2;
+                for (int64_t expert = 0; expert < config.n_experts; ++expert) {
+                    const std::string one = expert_name(name, expert);
+                    STERNA_CHECK(check_tensor(each, one, tensors.find_tensor(one), shape));
+                }
+                return {};
+            }
             const TensorView* tensor = tensors.find_tensor(name);
             if (!tensor && !spec.unless.empty() && tensors.find_tensor(layer_name(spec.unless, layer))) return {};
             return check_tensor(spec, name, tensor, resolve_shape(spec.shape, config, layer));
@@ -209,6 +250,16 @@ Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>
         for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
             if (cancel && cancel->load(std::memory_order_relaxed))
                 return fail(ErrorCode::kCancelled, "loading: cancelled");
+            if (is_unstacked(spec, name, tensors)) {
+                auto& experts = weights.layers[size_t(layer)].*std::get<Experts LayerWeights::*>(spec.slot);
+                for (int64_t expert = 0; expert < config.n_experts; ++expert) {
+                    const TensorView& one = *tensors.find_tensor(expert_name(name, expert));
+                    STERNA_TRY(matrix, PackedMatrix::pack(one, pool));
+                    experts.matrices.push_back(std::move(matrix));
+                    tensors.release(one);
+                }
+                return {};
+            }
             const TensorView* tensor = tensors.find_tensor(name);
             if (!tensor) return {};
             STERNA_CHECK(
@@ -226,14 +277,20 @@ Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>
 
 int64_t packed_bytes(const Config& config, const std::vector<TensorSpec>& table, const TensorSource& tensors) {
     int64_t total = 0;
-    (void)for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t) -> Status {
-        const TensorView* tensor = tensors.find_tensor(name);
-        if (!tensor) return {};
+    auto add = [&](const TensorSpec& spec, const TensorView& tensor) {
         if (is_vector(spec.slot)) {
-            total += tensor->n_elements() * int64_t(sizeof(float));
+            total += tensor.n_elements() * int64_t(sizeof(float));
         } else {
-            int64_t rows = (tensor->shape[1] + kernels::kPanelRows - 1) / kernels::kPanelRows * kernels::kPanelRows;
-            total += int64_t(*dtype_bytes(tensor->type, uint64_t(tensor->shape[0]))) * rows * tensor->shape[2];
+            int64_t rows = (tensor.shape[1] + kernels::kPanelRows - 1) / kernels::kPanelRows * kernels::kPanelRows;
+            total += int64_t(*dtype_bytes(tensor.type, uint64_t(tensor.shape[0]))) * rows * tensor.shape[2];
+        }
+    };
+    (void)for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t) -> Status {
+        if (const TensorView* tensor = tensors.find_tensor(name)) {
+            add(spec, *tensor);
+        } else if (is_unstacked(spec, name, tensors)) {
+            for (int64_t expert = 0; expert < config.n_experts; ++expert)
+                add(spec, *tensors.find_tensor(expert_name(name, expert)));
         }
         return {};
     });

@@ -47,19 +47,44 @@ struct LayerWeights {
     Experts gate_experts, up_experts, down_experts;
     Linear shared_gate, shared_up, shared_down;  // the expert that every token goes through
     Linear shared_router;                        // one row: how much of it, by a sigmoid; empty: all
+    Linear q_a, q_b, kv_a;                       // latent attention: queries in two steps, keys and values compressed
+    std::vector<float> q_a_norm, kv_a_norm;
+    Experts k_b, v_b;  // one matrix per head: query to latent, latent to value
+    // Layers with a recurrent state (RecurrentConfig)
+    Linear mixer_in, mixer_gate, mixer_out, alpha, beta;
+    std::vector<float> conv;  // [channels][kernel]
+    std::vector<float> decay, decay_bias, mixer_norm;
 };
 
 // Every member by kind, for whoever has to go through all of them.
 using L = LayerWeights;
-inline constexpr std::vector<float> L::* kLayerVectors[] = {
-    &L::attn_norm,     &L::attn_norm_bias, &L::attn_sub_norm, &L::attn_output_norm,    &L::attn_output_norm_bias,
-    &L::attn_q_norm,   &L::attn_k_norm,    &L::attn_sinks,    &L::post_attention_norm, &L::ffn_norm,
-    &L::ffn_norm_bias, &L::ffn_sub_norm,   &L::post_ffn_norm, &L::layer_output_norm,   &L::layer_output_norm_bias,
-    &L::expert_bias};
+inline constexpr std::vector<float> L::* kLayerVectors[] = {&L::attn_norm,
+                                                            &L::attn_norm_bias,
+                                                            &L::attn_sub_norm,
+                                                            &L::attn_output_norm,
+                                                            &L::attn_output_norm_bias,
+                                                            &L::attn_q_norm,
+                                                            &L::attn_k_norm,
+                                                            &L::attn_sinks,
+                                                            &L::post_attention_norm,
+                                                            &L::ffn_norm,
+                                                            &L::ffn_norm_bias,
+                                                            &L::ffn_sub_norm,
+                                                            &L::post_ffn_norm,
+                                                            &L::layer_output_norm,
+                                                            &L::layer_output_norm_bias,
+                                                            &L::expert_bias,
+                                                            &L::q_a_norm,
+                                                            &L::kv_a_norm,
+                                                            &L::conv,
+                                                            &L::decay,
+                                                            &L::decay_bias,
+                                                            &L::mixer_norm};
 inline constexpr Linear L::* kLayerLinears[] = {
-    &L::q,    &L::k,       &L::v,      &L::qkv,         &L::attn_output, &L::gate,        &L::up,
-    &L::down, &L::gate_up, &L::router, &L::shared_gate, &L::shared_up,   &L::shared_down, &L::shared_router};
-inline constexpr Experts L::* kLayerExperts[] = {&L::gate_experts, &L::up_experts, &L::down_experts};
+    &L::q,       &L::k,        &L::v,           &L::qkv,       &L::attn_output, &L::gate,          &L::up,  &L::down,
+    &L::gate_up, &L::router,   &L::shared_gate, &L::shared_up, &L::shared_down, &L::shared_router, &L::q_a, &L::q_b,
+    &L::kv_a,    &L::mixer_in, &L::mixer_gate,  &L::mixer_out, &L::alpha,       &L::beta};
+inline constexpr Experts L::* kLayerExperts[] = {&L::gate_experts, &L::up_experts, &L::down_experts, &L::k_b, &L::v_b};
 
 // The base frequencies of RoPE, one per pair; derived at load. Empty: no such variant.
 struct RopeFrequencies {

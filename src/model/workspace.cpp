@@ -42,6 +42,8 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     for (int64_t layer = 0; layer < config.n_layers; ++layer) {
         qkv_width = std::max(qkv_width, config.q_width(layer) + config.k_width(layer) + config.v_width(layer));
         o_width = std::max(o_width, config.o_width(layer));
+        if (config.is_recurrent(layer))
+            o_width = std::max({o_width, config.width, config.recurrent.n_heads * config.recurrent.value_dim});
         ffn_width = std::max(ffn_width, config.ffn_width[size_t(layer)]);
         int64_t group = config.n_heads[size_t(layer)] / config.n_kv_heads[size_t(layer)];
         attention_stride = std::max(attention_stride,
@@ -52,7 +54,8 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     int64_t n_slots = experts ? n_tokens * config.n_experts_used : 0;
     int64_t ffn_values =
         std::max({n_tokens * ffn_width, n_slots * config.expert_ffn_width, n_tokens * config.shared_ffn_width});
-    int64_t quantized = std::max({n_tokens * config.width, n_tokens * o_width, ffn_values, n_slots * config.width});
+    int64_t quantized = std::max({n_tokens * config.width, n_tokens * o_width, ffn_values, n_slots * config.width,
+                                  n_tokens * config.mixer_width, n_tokens * config.mixed_width});
     int64_t pairs = config.rope.style == RopeStyle::kNone ? 0 : config.rope.n_dims / 2;
     int64_t local_pairs = config.rope.theta_local > 0.0 ? pairs : 0;
 
@@ -64,6 +67,8 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     carver.take(attn, n_tokens * o_width);
     carver.take(ffn, 2 * ffn_values);
     carver.take(act, ffn_values);
+    carver.take(mixer, n_tokens * config.mixer_width);
+    carver.take(mixed, n_tokens * config.mixed_width);
     carver.take(q8_32, quantized);
     carver.take(q8_32_scales, quantized / 32);
     carver.take(q8_32_sums, quantized / 32);

@@ -22,6 +22,9 @@ struct Workspace::Buffers {
     float* ffn = nullptr;   // [R][2 * ffn]        gate, then up
     float* act = nullptr;   // [R][ffn]            after the activation
 
+    float* mixer = nullptr;  // [T][mixer_width]   projections of recurrent layers and latent attention
+    float* mixed = nullptr;  // [T][mixed_width]   heads one after the other, each [T][its width]
+
     // ---- Int8 forms of the input of the linear layers that run now
     int8_t* q8_32 = nullptr;
     float* q8_32_scales = nullptr;

@@ -76,7 +76,8 @@ TEST_P(Golden, UnwantedRowsChangeNothing) {
 INSTANTIATE_TEST_SUITE_P(Models, Golden,
                          testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3",
                                          "phi3", "granite", "bitnet", "bert", "gemma2", "olmo2", "smollm3", "qwen2moe",
-                                         "gpt2", "gptneox", "gptneox-serial", "phi2", "gpt-oss"),
+                                         "gpt2", "gptneox", "gptneox-serial", "phi2", "gpt-oss", "lfm2", "qwen35",
+                                         "deepseek2", "deepseek3"),
                          [](const auto& test) {
                              std::string name = test.param;
                              for (char& c : name)

@@ -85,7 +85,10 @@ Status Runner::step(std::span<const StepToken> tokens, float* output) {
     for (int i = 0; i < 2; ++i) {
         for (const StepToken& token : tokens)
             if (token.sequence == i && token.position >= 0) grow(sequences_[i], size_t(token.position) + 1);
-        states[i] = {.pages = sequences_[i].pages, .recurrent = nullptr, .max_positions = options_.max_positions};
+        sequences_[i].recurrent.resize(size_t(layout_.recurrent_bytes) / sizeof(float));
+        states[i] = {.pages = sequences_[i].pages,
+                     .recurrent = reinterpret_cast<uint8_t*>(sequences_[i].recurrent.data()),
+                     .max_positions = options_.max_positions};
     }
     return model_.forward(
         workspace_, {.tokens = tokens, .sequences = states, .layout = layout_, .output = output, .cancel = nullptr});

@@ -55,6 +55,7 @@ private:
     struct Sequence {
         std::vector<std::unique_ptr<uint8_t[]>> owned;
         std::vector<uint8_t*> pages;
+        std::vector<float> recurrent;
     };
     void grow(Sequence& sequence, size_t n_positions);
 
