@@ -498,11 +498,11 @@ def qwen2moe():
 
 
 def gpt2():
-    c = tf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=96, n_positions=96, layer_norm_epsilon=1e-5,
+    c = tf.GPT2Config(n_embd=32, n_layer=2, n_head=4, vocab_size=96, n_positions=128, layer_norm_epsilon=1e-5,
                       bos_token_id=0, eos_token_id=0)
     m = build(tf.GPT2LMHeadModel, c, 16)
     f = File("gpt2", "gpt2", None)
-    for key, value in (("block_count", 2), ("context_length", 96), ("embedding_length", 32), ("feed_forward_length", 128),
+    for key, value in (("block_count", 2), ("context_length", 128), ("embedding_length", 32), ("feed_forward_length", 128),
                        ("attention.head_count", 4)):
         f.u32(key, value)
     f.f32("attention.layer_norm_epsilon", 1e-5)

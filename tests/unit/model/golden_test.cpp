@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "harness.h"
+#include "support/golden_models.h"
 
 namespace sterna {
 namespace {
@@ -73,17 +74,13 @@ TEST_P(Golden, UnwantedRowsChangeNothing) {
     EXPECT_TRUE(Runner(*test.model, {}).step(step, nullptr));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Golden,
-                         testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3",
-                                         "phi3", "granite", "bitnet", "bert", "gemma2", "olmo2", "smollm3", "qwen2moe",
-                                         "gpt2", "gptneox", "gptneox-serial", "phi2", "gpt-oss", "lfm2", "qwen35",
-                                         "deepseek2", "deepseek3"),
-                         [](const auto& test) {
-                             std::string name = test.param;
-                             for (char& c : name)
-                                 if (c == '-') c = '_';
-                             return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Encoders, Golden, testing::Values("bert"));
+INSTANTIATE_TEST_SUITE_P(Models, Golden, testing::ValuesIn(kGoldenModels), [](const auto& test) {
+    std::string name = test.param;
+    for (char& c : name)
+        if (c == '-') c = '_';
+    return name;
+});
 
 // Longrope: a sequence that stays within the original context uses the short factors.
 TEST(GoldenPhi3, ShortFactors) {
