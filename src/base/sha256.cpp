@@ -4,6 +4,11 @@
 #include <bit>
 #include <cstring>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <immintrin.h>
+#endif
+
 namespace sterna {
 
 namespace {
@@ -23,13 +28,51 @@ uint32_t load_big_endian(const uint8_t* from) {
     return uint32_t(from[0]) << 24 | uint32_t(from[1]) << 16 | uint32_t(from[2]) << 8 | uint32_t(from[3]);
 }
 
-}  // namespace
+#if defined(__x86_64__)
 
-Sha256::Sha256()
-    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19},
-      buffer_{} {}
+// The processor's own instructions for two rounds and for the message schedule: five times as fast as plain code.
+bool has_instructions() {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) && __builtin_cpu_supports("sse4.1");
+}
 
-void Sha256::compress(const uint8_t* block) {
+__attribute__((target("sha,sse4.1"))) void compress_with_instructions(uint32_t* state, const uint8_t* blocks, size_t n) {
+    const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
+    // The instructions want the state as (a, b, e, f) and (c, d, g, h), highest lane first.
+    __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state));
+    __m128i high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state + 4));
+    low = _mm_shuffle_epi32(low, 0xb1);
+    high = _mm_shuffle_epi32(high, 0x1b);
+    __m128i abef = _mm_alignr_epi8(low, high, 8), cdgh = _mm_blend_epi16(high, low, 0xf0);
+    for (; n > 0; --n, blocks += 64) {
+        const __m128i abef_before = abef, cdgh_before = cdgh;
+        __m128i w[4];
+        for (int i = 0; i < 4; ++i)
+            w[i] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(blocks + 16 * i)), swap);
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; ++i) {
+            if (i >= 4) {
+                const __m128i shifted = _mm_alignr_epi8(w[(i + 3) % 4], w[(i + 2) % 4], 4);
+                const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]), shifted);
+                w[i % 4] = _mm_sha256msg2_epu32(sum, w[(i + 3) % 4]);
+            }
+            const __m128i constants =
+                _mm_loadu_si128(reinterpret_cast<const __m128i*>(kRoundConstants.data() + 4 * i));
+            const __m128i terms = _mm_add_epi32(w[i % 4], constants);
+            cdgh = _mm_sha256rnds2_epu32(cdgh, abef, terms);
+            abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(terms, 0x0e));
+        }
+        abef = _mm_add_epi32(abef, abef_before);
+        cdgh = _mm_add_epi32(cdgh, cdgh_before);
+    }
+    const __m128i feba = _mm_shuffle_epi32(abef, 0x1b), dchg = _mm_shuffle_epi32(cdgh, 0xb1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(state), _mm_blend_epi16(feba, dchg, 0xf0));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(dchg, feba, 8));
+}
+
+#endif
+
+void compress_one(std::array<uint32_t, 8>& state, const uint8_t* block) {
     std::array<uint32_t, 64> w;
     for (size_t i = 0; i < 16; ++i) w[i] = load_big_endian(block + 4 * i);
     for (size_t i = 16; i < 64; ++i) {
@@ -37,7 +80,7 @@ void Sha256::compress(const uint8_t* block) {
         uint32_t s1 = std::rotr(w[i - 2], 17) ^ std::rotr(w[i - 2], 19) ^ (w[i - 2] >> 10);
         w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
-    auto [a, b, c, d, e, f, g, h] = state_;
+    auto [a, b, c, d, e, f, g, h] = state;
     for (size_t i = 0; i < 64; ++i) {
         uint32_t s1 = std::rotr(e, 6) ^ std::rotr(e, 11) ^ std::rotr(e, 25);
         uint32_t t1 = h + s1 + ((e & f) ^ (~e & g)) + kRoundConstants[i] + w[i];
@@ -46,7 +89,21 @@ void Sha256::compress(const uint8_t* block) {
         h = g, g = f, f = e, e = d + t1, d = c, c = b, b = a, a = t1 + t2;
     }
     const std::array<uint32_t, 8> turned = {a, b, c, d, e, f, g, h};
-    for (size_t i = 0; i < 8; ++i) state_[i] += turned[i];
+    for (size_t i = 0; i < 8; ++i) state[i] += turned[i];
+}
+
+}  // namespace
+
+Sha256::Sha256()
+    : state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19},
+      buffer_{} {}
+
+void Sha256::compress(const uint8_t* blocks, size_t n) {
+#if defined(__x86_64__)
+    static const bool fast = has_instructions();
+    if (fast) return compress_with_instructions(state_.data(), blocks, n);
+#endif
+    for (size_t i = 0; i < n; ++i) compress_one(state_, blocks + 64 * i);
 }
 
 void Sha256::update(Bytes bytes) {
@@ -57,12 +114,10 @@ void Sha256::update(Bytes bytes) {
         if (n > 0) std::memcpy(buffer_.data() + filled, bytes.data(), n);
         bytes = bytes.subspan(n);
         if (filled + n < 64) return;
-        compress(buffer_.data());
+        compress(buffer_.data(), 1);
     }
-    while (bytes.size() >= 64) {
-        compress(bytes.data());
-        bytes = bytes.subspan(64);
-    }
+    compress(bytes.data(), bytes.size() / 64);
+    bytes = bytes.subspan(bytes.size() / 64 * 64);
     if (!bytes.empty()) std::memcpy(buffer_.data(), bytes.data(), bytes.size());
 }
 

@@ -20,7 +20,7 @@ public:
     Sha256Digest finish();
 
 private:
-    void compress(const uint8_t* block);
+    void compress(const uint8_t* blocks, size_t n);
 
     std::array<uint32_t, 8> state_;
     std::array<uint8_t, 64> buffer_;
