@@ -1,7 +1,9 @@
 // Byte-level BPE (GPT-2 and all that follow it): the pre-tokenizer cuts words, the merge list joins the bytes of each.
-#include <array>
+#include <optional>
 
 #include "text/bpe_merge.h"
+#include "text/byte_alphabet.h"
+#include "text/split_program.h"
 #include "text/tokenizer_base.h"
 #include "text/unicode.h"
 #include "text/utf8.h"
@@ -9,23 +11,6 @@
 namespace sterna {
 
 namespace {
-
-// GPT-2 writes each byte as one printable character: those that are printable as themselves, the rest as U+0100 and up.
-struct ByteAlphabet {
-    std::array<uint16_t, 256> to_char{};
-    std::array<int16_t, 0x144> to_byte{};
-
-    constexpr ByteAlphabet() {
-        to_byte.fill(-1);
-        uint16_t next = 0x100;
-        for (int b = 0; b < 256; ++b) {
-            bool printable = (b >= '!' && b <= '~') || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-            to_char[size_t(b)] = printable ? uint16_t(b) : next++;
-            to_byte[to_char[size_t(b)]] = int16_t(b);
-        }
-    }
-};
-constexpr ByteAlphabet kAlphabet;
 
 // From a pair of tokens to what they merge into.
 class PairTable {
@@ -60,7 +45,8 @@ private:
 
 class BpeTokenizer : public TokenizerBase {
 public:
-    explicit BpeTokenizer(const Pretokenizer& rules) : rules_(rules) {}
+    BpeTokenizer(const Pretokenizer& rules, std::optional<SplitProgram> program)
+        : rules_(rules), program_(std::move(program)) {}
 
     Status prepare(const Metadata& metadata, const TokenizerLimits& limits, std::string_view unknown_pre) {
         constexpr std::string_view kMerges = "tokenizer.ggml.merges";
@@ -99,10 +85,14 @@ public:
         // Gemma 4's first files say no and mean yes.
         if (rules_.whole_newlines) add_bos_ = special_.bos.has_value();
 
+        if (program_) {
+            read_options(metadata);
+            return {};
+        }
         size_t n_missing = 0;
         for (int b = 0; b < 256; ++b) {
             std::string name;
-            append_utf8(name, kAlphabet.to_char[size_t(b)]);
+            append_utf8(name, kByteAlphabet.to_char[size_t(b)]);
             base_ids_[b] = rules_.raw_utf8 ? byte_ids_[b] : vocab_.find(name).value_or(-1);
             n_missing += base_ids_[b] < 0;
         }
@@ -115,20 +105,17 @@ public:
 protected:
     std::string bytes_of(TokenId id) const override {
         std::string_view text = vocab_.text(id);
-        if (rules_.raw_utf8) return unescape_spaces(text);
-        std::string out;
-        for (size_t at = 0; at < text.size();) {
-            Utf8Char c = decode_utf8(text, at);
-            // A token that is not spelled in the byte alphabet stands for itself.
-            if (c.code_point >= kAlphabet.to_byte.size() || kAlphabet.to_byte[c.code_point] < 0)
-                return std::string(text);
-            out += char(kAlphabet.to_byte[c.code_point]);
-            at += c.length;
-        }
-        return out;
+        if (program_ ? !byte_level_ : rules_.raw_utf8) return unescape_spaces(text);
+        // A token that is not spelled in the byte alphabet stands for itself.
+        return kByteAlphabet.read(text).value_or(std::string(text));
+    }
+
+    void encode_first_text(std::string_view text, std::vector<TokenId>& out) const override {
+        program_ ? encode_by_program(text, true, out) : encode_text(text, out);
     }
 
     void encode_text(std::string_view text, std::vector<TokenId>& out) const override {
+        if (program_) return encode_by_program(text, false, out);
         std::string changed;
         if (rules_.normalize_nfc && !is_surely_nfc(text)) text = changed = normalize_nfc(text);
         if (rules_.raw_utf8) text = changed = escape(text);
@@ -157,6 +144,71 @@ private:
         return out;
     }
 
+    // sterna.tokenizer.options: what the model of a tokenizer.json says beside its merges.
+    void read_options(const Metadata& metadata) {
+        for (std::string_view option :
+             metadata.get_strings("sterna.tokenizer.options").value_or(std::vector<std::string_view>())) {
+            if (option == "byte_level") byte_level_ = true;
+            if (option == "byte_fallback") byte_fallback_ = true;
+            if (option == "fuse_unk") fuse_unknown_ = true;
+            if (option == "no_unk") special_.unknown.reset();
+        }
+    }
+
+    void encode_by_program(std::string_view text, bool first, std::vector<TokenId>& out) const {
+        std::string all;  // the pieces, for the cache
+        WordCache cache(text.size());
+        Merger merger;
+        program_->run(text, first, [&](std::string_view piece) {
+            if (piece.size() > kMaxPieces - all.size()) return;
+            size_t begin = all.size();
+            all += piece;
+            if (cache.replay(all, begin, all.size(), out)) return;
+            size_t first_id = out.size();
+            encode_piece(piece, merger, out);
+            cache.remember(all, begin, all.size(), first_id, out.size());
+        });
+    }
+
+    // As the BPE model of Hugging Face's tokenizers: over characters; one that is no token becomes bytes, the unknown
+    // token, or nothing.
+    void encode_piece(std::string_view piece, Merger& merger, std::vector<TokenId>& out) const {
+        if (rules_.ignore_merges && piece.size() <= vocab_.longest_token()) {
+            if (auto id = vocab_.find(piece); id && vocab_.type(*id) != TokenType::kControl) {
+                out.push_back(*id);
+                return;
+            }
+        }
+        merger.clear();
+        bool after_unknown = false;
+        for (size_t i = 0; i < piece.size();) {
+            size_t n = decode_utf8(piece, i).length;
+            auto id = vocab_.find(piece.substr(i, n));
+            bool known = id.has_value();
+            if (known) {
+                merger.add(uint32_t(i), *id);
+            } else if (has_bytes(piece.substr(i, n))) {
+                known = true;
+                for (size_t k = 0; k < n; ++k) merger.add(uint32_t(i + k), byte_ids_[uint8_t(piece[i + k])]);
+            } else if (special_.unknown && !(after_unknown && fuse_unknown_)) {
+                merger.add(uint32_t(i), *special_.unknown);
+            }
+            after_unknown = !known;
+            i += n;
+        }
+        auto find = [this](const MergeSymbol& left, const MergeSymbol& right, uint32_t) {
+            return pairs_.find(left.token, right.token);
+        };
+        merger.run(uint32_t(piece.size()), find,
+                   [&](const MergeSymbol& symbol, uint32_t) { out.push_back(symbol.token); });
+    }
+
+    bool has_bytes(std::string_view character) const {
+        for (char c : character)
+            if (!byte_fallback_ || byte_ids_[uint8_t(c)] < 0) return false;
+        return true;
+    }
+
     // The token that is the whole word, where the model looks for one before merging.
     std::optional<TokenId> find_whole(std::string_view word, std::string& name) const {
         bool newlines = rules_.whole_newlines && word.find_first_not_of('\n') == word.npos;
@@ -166,7 +218,7 @@ private:
             id = vocab_.find(word);
         } else {
             name.clear();
-            for (char c : word) append_utf8(name, kAlphabet.to_char[uint8_t(c)]);
+            for (char c : word) append_utf8(name, kByteAlphabet.to_char[uint8_t(c)]);
             id = vocab_.find(name);
         }
         return id && vocab_.type(*id) != TokenType::kControl ? id : std::nullopt;
@@ -196,7 +248,11 @@ private:
         });
     }
 
-    const Pretokenizer& rules_;
+    static constexpr size_t kMaxPieces = size_t(1) << 31;  // bytes; places in them are 32-bit numbers
+
+    Pretokenizer rules_;
+    std::optional<SplitProgram> program_;  // instead of the rules' own cuts
+    bool byte_level_ = false, byte_fallback_ = false, fuse_unknown_ = false;
     PairTable pairs_;
     TokenId base_ids_[256];
 };
@@ -206,13 +262,26 @@ private:
 TokenizerResult make_bpe_tokenizer(const Metadata& metadata, Vocabulary vocabulary, const TokenizerLimits& limits) {
     bool gemma = metadata.get_string("tokenizer.ggml.model") == "gemma4";
     std::string_view pre = gemma ? "gemma4" : metadata.get_string("tokenizer.ggml.pre").value_or("");
-    const Pretokenizer* rules = Pretokenizer::find(pre);
-    auto tokenizer = std::make_unique<BpeTokenizer>(rules ? *rules : Pretokenizer::fallback());
-    TokenizerDefaults defaults{.add_bos = rules && rules->add_bos};
+    const Pretokenizer* known = Pretokenizer::find(pre);
+    Pretokenizer rules = known ? *known : Pretokenizer::fallback();
+    std::optional<SplitProgram> program;
+    if (metadata.has(SplitProgram::kSplitKey)) {
+        STERNA_TRY(compiled, SplitProgram::read(metadata));
+        program = std::move(compiled);
+        rules.raw_utf8 = rules.whole_newlines = false;
+    } else if (metadata.has(SplitProgram::kNormalizerKey)) {
+        // Cut as the name says, but with or without composing.
+        auto steps = metadata.get_strings(SplitProgram::kNormalizerKey).value_or(std::vector<std::string_view>());
+        rules.normalize_nfc = std::find(steps.begin(), steps.end(), "nfc") != steps.end();
+    }
+    rules.ignore_merges = metadata.get_bool("sterna.tokenizer.ignore_merges").value_or(rules.ignore_merges);
+    std::string_view unknown_pre = known || program ? std::string_view() : pre;
+    auto tokenizer = std::make_unique<BpeTokenizer>(rules, std::move(program));
+    TokenizerDefaults defaults{.add_bos = known && known->add_bos};
     if (!gemma) defaults.bos = defaults.eos = 11;
     if (pre == "glm4" || pre == "glm5" || pre == "chatglm-bpe") defaults.bos = -1;
     tokenizer->init(metadata, std::move(vocabulary), defaults, limits);
-    STERNA_CHECK(tokenizer->prepare(metadata, limits, rules ? "" : pre));
+    STERNA_CHECK(tokenizer->prepare(metadata, limits, unknown_pre));
     return tokenizer;
 }
 

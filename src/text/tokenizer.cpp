@@ -1,5 +1,6 @@
 #include "text/tokenizer.h"
 
+#include "text/split_program.h"
 #include "text/tokenizer_base.h"
 #include "text/utf8.h"
 
@@ -13,7 +14,10 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const Metadata& meta
                     "tokenizer.ggml.model: '{}', this file has no vocabulary to turn text into tokens", *model);
     }
     using Maker = TokenizerResult (*)(const Metadata&, Vocabulary, const TokenizerLimits&);
-    Maker make = *model == "llama"                        ? make_spm_tokenizer
+    // Steps of its own, whatever other programs take the vocabulary for.
+    bool own_steps = metadata.has(SplitProgram::kSplitKey);
+    Maker make = own_steps                                ? make_bpe_tokenizer
+                 : *model == "llama"                      ? make_spm_tokenizer
                  : *model == "gpt2" || *model == "gemma4" ? make_bpe_tokenizer
                  : *model == "t5"                         ? make_unigram_tokenizer
                  : *model == "bert"                       ? make_wordpiece_tokenizer

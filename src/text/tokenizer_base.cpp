@@ -136,7 +136,15 @@ void TokenizerBase::find_end_of_generation(const Metadata& metadata) {
 }
 
 void TokenizerBase::set_strips(const Metadata& metadata) {
-    // The file format has no place for these; they follow from the model, as in llama.cpp.
+    for (auto [key, ids] : {std::pair("sterna.tokenizer.strip_left", &strips_left_),
+                            std::pair("sterna.tokenizer.strip_right", &strips_right_)}) {
+        auto given = metadata.has(key) ? metadata.get_ints(key) : std::nullopt;
+        for (int64_t id : given.value_or(std::vector<int64_t>()))
+            if (vocab_.contains(id)) ids->push_back(TokenId(id));
+        sort_unique(*ids);
+    }
+    if (!strips_left_.empty() || !strips_right_.empty()) return;
+    // Other files have no place for these; they follow from the model, as in llama.cpp.
     std::string name(metadata.get_string("general.name").value_or(""));
     for (char& c : name) c = char(c >= 'A' && c <= 'Z' ? c + 32 : c);
     std::string_view pre = metadata.get_string("tokenizer.ggml.pre").value_or("");
@@ -192,7 +200,9 @@ Result<std::vector<TokenId>> TokenizerBase::encode(std::string_view text, const 
     const Trie& trie = options.parse_special ? all_special_ : user_defined_;
     size_t start = 0;
     auto flush = [&](size_t end) {
-        if (start < end) encode_text(text.substr(start, end - start), out);
+        if (start >= end) return;
+        std::string_view part = text.substr(start, end - start);
+        start == 0 ? encode_first_text(part, out) : encode_text(part, out);
     };
     for (size_t p = 0; p < text.size() && !trie.empty();) {
         auto match = trie.longest(text, p);

@@ -46,6 +46,8 @@ public:
 protected:
     // Appends the ids of text that holds no special token.
     virtual void encode_text(std::string_view text, std::vector<TokenId>& out) const = 0;
+    // The same for the text before the first special token.
+    virtual void encode_first_text(std::string_view text, std::vector<TokenId>& out) const { encode_text(text, out); }
     // The bytes that a normal, user-defined or byte token stands for.
     virtual std::string bytes_of(TokenId id) const = 0;
     // The id that ends a text when special ids are asked for.
