@@ -27,7 +27,8 @@ public:
         if (made_at_.empty()) return false;
         for (const CheckpointTensor& tensor : packed_->tensors()) {
             if (auto at = made_at_.find(&tensor); at != made_at_.end()) {
-                add(at->second->shown, nullptr, std::move(at->second));
+                CheckpointTensor shown = at->second->shown;
+                add(std::move(shown), nullptr, std::move(at->second));
             } else if (!is_accessory(tensor)) {
                 add(tensor, &tensor, nullptr);
             }
