@@ -18,7 +18,7 @@ namespace sterna {
 struct RunOptions {
     std::string model, prompt, prompt_file, system, chat_template, draft, kv = "f16";
     bool has_prompt = false, raw = false, json = false, verbose = false, ignore_eos = false, context_shift = false,
-         lookup = false;
+         lookup = false, offline = false;
     int64_t n_predict = -1, context = 0, chunk = 512, keep = 0;
     int threads = default_threads(), logprobs = -1;
     std::vector<std::string> stop, dry_breakers = {"\n", ":", "\"", "*"}, logit_bias;

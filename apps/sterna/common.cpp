@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "hub_model.h"
+
 namespace sterna {
 
 int default_threads() {
@@ -40,7 +42,8 @@ uint64_t available_memory() {
     return 0;
 }
 
-Result<OpenModel> open_model(const std::string& path, int n_threads) {
+Result<OpenModel> open_model(const std::string& name, int n_threads) {
+    STERNA_TRY(path, find_model(name));
     OpenModel open;
     const double start = now_seconds();
     open.pool = std::make_unique<ThreadPool>(n_threads);

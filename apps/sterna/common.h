@@ -26,8 +26,9 @@ struct OpenModel {
     double load_seconds = 0;
 };
 
-// Opens, checks that weights fit into this machine's memory, loads. A warning of the tokenizer goes to standard error.
-Result<OpenModel> open_model(const std::string& path, int n_threads);
+// Opens, checks that weights fit into this machine's memory, loads. A warning of the tokenizer goes to standard error. `name` is a
+// path, or a model of the cache (hub_model.h).
+Result<OpenModel> open_model(const std::string& name, int n_threads);
 
 Result<std::string> read_text_file(const std::string& path);
 Result<std::string> read_stdin();

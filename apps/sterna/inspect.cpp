@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "hub_model.h"
 #include "model/estimate.h"
 
 namespace sterna {
@@ -167,7 +168,8 @@ void print_text(const GgufFile& file, const Options& options, const std::map<std
 }
 
 Result<int> inspect(const Options& options) {
-    STERNA_TRY(file, GgufFile::open(options.model));
+    STERNA_TRY(path, find_model(options.model));
+    STERNA_TRY(file, GgufFile::open(path));
     std::map<std::string_view, TypeSum> types;
     for (const TensorView& tensor : file->tensors()) {
         TypeSum& sum = types[dtype_traits(tensor.type)->name];

@@ -1,5 +1,6 @@
 #include "progress.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <unistd.h>
 
@@ -24,6 +25,10 @@ ProgressLine::~ProgressLine() {
     if (drawn_ && terminal_ && !finished_) std::fputc('\n', stderr);
 }
 
+void ProgressLine::start_at(uint64_t done_bytes) {
+    done_ = before_ = done_bytes;
+}
+
 void ProgressLine::update(uint64_t done_bytes) {
     done_ = done_bytes;
     if (quiet_) return;
@@ -46,7 +51,7 @@ void ProgressLine::draw(uint64_t done_bytes, double now, bool last) {
     drawn_ = true;
     last_drawn_ = now;
     double seconds = now - started_;
-    double rate = seconds > 0 ? double(done_bytes) / seconds : 0;
+    double rate = seconds > 0 ? double(done_bytes - std::min(before_, done_bytes)) / seconds : 0;
     std::string text = label_ + ": ";
     if (total_ > 0)
         text += fmt::format("{:3.0f} %  {} of {}", 100.0 * double(done_bytes) / double(total_),

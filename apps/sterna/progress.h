@@ -15,6 +15,7 @@ public:
     ProgressLine(const ProgressLine&) = delete;
     ProgressLine& operator=(const ProgressLine&) = delete;
 
+    void start_at(uint64_t done_bytes);  // what was done before; it does not count for the rate
     void update(uint64_t done_bytes);  // cheap; draws at most ten times a second
     void finish();                     // draws the last state
 
@@ -22,7 +23,7 @@ private:
     void draw(uint64_t done_bytes, double now, bool last);
 
     std::string label_;
-    uint64_t total_, done_ = 0;
+    uint64_t total_, done_ = 0, before_ = 0;
     bool quiet_, terminal_;
     bool drawn_ = false, finished_ = false;
     double started_, last_drawn_ = 0;

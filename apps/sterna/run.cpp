@@ -9,6 +9,7 @@
 
 #include "answer.h"
 #include "commands.h"
+#include "hub_model.h"
 
 namespace sterna {
 
@@ -98,7 +99,13 @@ Result<int> run(RunOptions options) {
         return 0;
     }
     if (options.model.empty())
-        return fail(ErrorCode::kBadArgument, "no model: name a GGUF file, as in: sterna run m.gguf -p \"Hello\"");
+        return fail(ErrorCode::kBadArgument,
+                    "no model: name a GGUF file or a model of a hub, as in: sterna run m.gguf -p \"Hello\"");
+    for (std::string* model : {&options.model, &options.draft}) {
+        if (model->empty()) continue;
+        STERNA_TRY(path, fetch_model(*model, options.offline));
+        *model = std::move(path);
+    }
     bool interactive = false;
     std::string prompt = options.prompt;
     if (!options.prompt_file.empty()) {
@@ -156,7 +163,7 @@ void add_sampling_flags(CLI::App& sub, RunOptions& options) {
 void add_run(CLI::App& app, Command& command) {
     auto options = std::make_shared<RunOptions>();
     CLI::App* sub = app.add_subcommand("run", "One answer, or a chat when no prompt is given");
-    sub->add_option("model", options->model, "a GGUF file");
+    sub->add_option("model", options->model, "a GGUF file, or org/name[:type], which is fetched when it is not here");
     CLI::Option* prompt = sub->add_option("-p,--prompt", options->prompt, "the prompt");
     sub->add_option("-f,--file", options->prompt_file, "a file that holds the prompt");
     sub->add_option("-s,--system", options->system, "a system message");
@@ -189,6 +196,7 @@ void add_run(CLI::App& app, Command& command) {
     sub->add_option("--draft", options->draft, "speculative decoding with this small model")->group("Machine");
     sub->add_flag("--lookup", options->lookup, "speculative decoding by text that has occurred before")
         ->group("Machine");
+    sub->add_flag("--offline", options->offline, "never fetch a model")->group("Machine");
     sub->add_flag("-v,--verbose", options->verbose, "print timings")->group("Machine");
     add_sampling_flags(*sub, *options);
     sub->callback([options, prompt, &command] {

@@ -5,6 +5,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "hub_model.h"
 #include "text/tokenizer.h"
 
 namespace sterna {
@@ -40,7 +41,8 @@ Result<std::vector<TokenId>> parse_ids(std::string_view text, size_t vocab_size)
 }
 
 Result<int> tokenize(const Options& options) {
-    STERNA_TRY(file, GgufFile::open(options.model));
+    STERNA_TRY(path, find_model(options.model));
+    STERNA_TRY(file, GgufFile::open(path));
     STERNA_TRY(tokenizer, Tokenizer::from_metadata(*file));
     STERNA_TRY(text, read_stdin());
     if (options.decode) {

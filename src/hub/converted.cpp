@@ -45,7 +45,8 @@ std::vector<ConvertedModel> scan_converted(const HubSettings& settings) {
         const std::string folder = at->path().filename().string();
         if (!folder.starts_with("models--")) continue;
         model.repo = folder.substr(8);
-        if (const size_t dashes = model.repo.find("--"); dashes != model.repo.npos) model.repo.replace(dashes, 2, 1, '/');
+        if (const size_t dashes = model.repo.find("--"); dashes != model.repo.npos)
+            model.repo.replace(dashes, 2, 1, '/');
         if (!check_repo_name(model.repo)) continue;
         std::error_code inner;
         for (auto file = fs::directory_iterator(at->path(), inner); !inner && file != fs::directory_iterator();
