@@ -300,9 +300,10 @@ int64_t group_tokens(const MatmulArgs& args) {
     most = most < kAmxMinGroup ? kAmxMinGroup : most > kAmxMaxGroup ? kAmxMaxGroup : most;
     if constexpr (F::kMins && F::kSub != 16) {
         const int64_t held = kAmxSumBytes / (args.n_cols / F::kSub * int64_t(sizeof(int16_t)));
-        if (held < most) most = held / kTileRows * kTileRows;
+        if (held < most) most = held;
     }
-    if (most < kTileRows) return 0;
+    most = most / kTileRows * kTileRows;
+    if (most == 0) return 0;
     const int64_t n_groups = (args.n_tokens + most - 1) / most, part = (args.n_tokens + n_groups - 1) / n_groups;
     return (part + kTileRows - 1) / kTileRows * kTileRows;
 }

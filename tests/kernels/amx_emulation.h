@@ -68,6 +68,20 @@ inline void tile_stored(int tile, void* base, long stride) {
         std::memcpy(static_cast<uint8_t*>(base) + r * stride, tiles.bytes[tile][r], size_t(tiles.row_bytes[tile]));
 }
 
+#if defined(__GNUC__) && !defined(__clang__)
+__attribute__((optimize("O2")))  // the file is compiled without optimization
+#endif
+inline void
+multiply_row(const uint8_t* a, int n_words, const uint8_t (*b)[64], int n_lanes, uint8_t* to) {
+    for (int n = 0; n < n_lanes; ++n) {
+        int32_t sum;
+        __builtin_memcpy(&sum, to + 4 * n, 4);
+        for (int k = 0; k < n_words; ++k)
+            for (int i = 0; i < 4; ++i) sum += int8_t(a[4 * k + i]) * int8_t(b[k][4 * n + i]);
+        __builtin_memcpy(to + 4 * n, &sum, 4);
+    }
+}
+
 inline void tile_dpbssd(int c, int a, int b) {
     for (int tile : {a, b, c}) expect_usable(tile);
     expect(c != a && c != b && a != b, "a tile product needs three different tiles");
@@ -76,16 +90,9 @@ inline void tile_dpbssd(int c, int a, int b) {
     expect(tiles.rows[a] == tiles.rows[c] && tiles.row_bytes[b] == tiles.row_bytes[c] &&
                tiles.row_bytes[a] == 4 * tiles.rows[b],
            "the shapes of a tile product do not fit");
-    for (int m = 0; m < tiles.rows[c]; ++m) {
-        for (int n = 0; n < tiles.row_bytes[c] / 4; ++n) {
-            int32_t sum;
-            std::memcpy(&sum, &tiles.bytes[c][m][4 * n], 4);
-            for (int k = 0; k < tiles.row_bytes[a] / 4; ++k)
-                for (int i = 0; i < 4; ++i)
-                    sum += int8_t(tiles.bytes[a][m][4 * k + i]) * int8_t(tiles.bytes[b][k][4 * n + i]);
-            std::memcpy(&tiles.bytes[c][m][4 * n], &sum, 4);
-        }
-    }
+    for (int m = 0; m < tiles.rows[c]; ++m)
+        multiply_row(tiles.bytes[a][m], tiles.row_bytes[a] / 4, tiles.bytes[b], tiles.row_bytes[c] / 4,
+                     tiles.bytes[c][m]);
 }
 
 }  // namespace sterna_emulation
