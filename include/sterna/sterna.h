@@ -44,7 +44,7 @@ typedef enum sterna_status {
 /* Why the last call on this thread failed. Lifetime: until the thread's next call. */
 STERNA_API const char* sterna_last_error(void);
 STERNA_API const char* sterna_version(void);
-/* The kernel table in use: "scalar", "avx2", "avx512", "neon", "neon_dot", "wasm". */
+/* The kernel table in use: "scalar", "avx2", "avx512", "amx", "neon", "neon_dot", "wasm". */
 STERNA_API const char* sterna_isa(void);
 
 /* ---- Model ---- */
