@@ -784,8 +784,53 @@ def deepseek3():
     return m, f, c
 
 
+def gemma4():
+    kinds = ["sliding_attention", "full_attention", "sliding_attention", "full_attention", "sliding_attention", "full_attention"]
+    rope = dict(full_attention=dict(rope_type="proportional", rope_theta=1e6, partial_rotary_factor=0.5),
+                sliding_attention=dict(rope_type="default", rope_theta=10000.0))
+    c = tf.Gemma4TextConfig(hidden_size=32, intermediate_size=24, num_hidden_layers=6, num_attention_heads=2, num_key_value_heads=1,
+                            head_dim=8, global_head_dim=16, vocab_size=96, vocab_size_per_layer_input=96,
+                            hidden_size_per_layer_input=4, max_position_embeddings=256, sliding_window=6, layer_types=kinds,
+                            rope_parameters=rope, tie_word_embeddings=True, rms_norm_eps=1e-6, final_logit_softcapping=20.0,
+                            num_kv_shared_layers=2, use_double_wide_mlp=True, pad_token_id=0)
+    m = build(tf.Gemma4ForCausalLM, c, 25)
+    with torch.no_grad():
+        for name, buffer in m.named_buffers():
+            if name.endswith("layer_scalar"):
+                buffer.fill_(0.9)
+    f = File("gemma4", "gemma4", None)
+    for key, value in (("block_count", 6), ("context_length", 256), ("embedding_length", 32), ("attention.head_count", 2),
+                       ("attention.head_count_kv", 1), ("attention.key_length", 16), ("attention.value_length", 16),
+                       ("attention.key_length_swa", 8), ("attention.value_length_swa", 8), ("attention.sliding_window", 6),
+                       ("attention.shared_kv_layers", 2), ("embedding_length_per_layer_input", 4)):
+        f.u32(key, value)
+    f.w.add_array("gemma4.feed_forward_length", [24, 24, 24, 24, 48, 48])
+    f.w.add_array("gemma4.attention.sliding_window_pattern", [kind == "sliding_attention" for kind in kinds])
+    f.f32("attention.layer_norm_rms_epsilon", 1e-6)
+    f.f32("rope.freq_base", 1e6)
+    f.f32("rope.freq_base_swa", 10000.0)
+    f.f32("final_logit_softcapping", 20.0)
+    f.tensor("rope_freqs.weight", np.array([1.0] * 4 + [1e30] * 4, dtype=np.float32))
+    sd = m.state_dict()
+    for ours, theirs in {"token_embd": "embed_tokens", "output_norm": "norm", "per_layer_token_embd": "embed_tokens_per_layer",
+                         "per_layer_model_proj": "per_layer_model_projection",
+                         "per_layer_proj_norm": "per_layer_projection_norm"}.items():
+        f.tensor(ours + ".weight", sd[f"model.{theirs}.weight"])
+    names = {"attn_norm": "input_layernorm", "post_attention_norm": "post_attention_layernorm", "ffn_norm": "pre_feedforward_layernorm",
+             "post_ffw_norm": "post_feedforward_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm",
+             "attn_k_norm": "self_attn.k_norm", "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+             "inp_gate": "per_layer_input_gate", "proj": "per_layer_projection", "post_norm": "post_per_layer_input_norm"}
+    for i in range(6):
+        f.tensor(f"blk.{i}.layer_output_scale.weight", sd[f"model.layers.{i}.layer_scalar"])
+        for ours, theirs in names.items():
+            if f"model.layers.{i}.{theirs}.weight" in sd:
+                f.tensor(f"blk.{i}.{ours}.weight", sd[f"model.layers.{i}.{theirs}.weight"])
+    return m, f, c
+
+
 CASES = [llama, mixtral, qwen, qwen2, qwen3, qwen3moe, gemma3, phi3, granite, bitnet, bert, gemma2, olmo2, smollm3, qwen2moe, gpt2,
-         gptneox, gptneox_serial, phi2, gpt_oss, lfm2, qwen35, deepseek2, deepseek3]
+         gptneox, gptneox_serial, phi2, gpt_oss, lfm2, qwen35, deepseek2, deepseek3, gemma4]
 
 
 def main():

@@ -78,6 +78,8 @@ void add_config(IdWriter& id, const Config& c) {
          {c.recurrent.kernel, c.recurrent.channels, c.recurrent.n_heads, c.recurrent.n_key_heads, c.recurrent.key_dim,
           c.recurrent.value_dim, c.latent.q_rank, c.latent.rank, c.latent.nope_dim, c.latent.value_dim})
         id.add(value);
+    id.add(c.value_norm);
+    id.add(c.per_layer_width);
     id.add(c.parallel_sublayers);
     id.add(c.causal);
     id.add(c.norm);
@@ -86,6 +88,7 @@ void add_config(IdWriter& id, const Config& c) {
     id.add(c.rope.style);
     id.add(c.rope.scaling);
     id.add(c.rope.n_dims);
+    id.add(c.rope.n_dims_local);
     id.add(c.rope.rounded_ramp);
     id.add(c.rope.original_context);
     for (double value : {c.rope.theta, c.rope.theta_local, c.rope.factor, c.rope.attention_factor,
@@ -108,6 +111,9 @@ ModelId model_id(const Model& model) {
                                &w.rope_factors, &w.rope_factors_long, &w.rope_factors_short})
         id.add(*values);
     id.add(w.output);
+    id.add(w.per_layer_embedding);
+    id.add(w.per_layer_model_proj);
+    id.add(w.per_layer_proj_norm);
     for (const LayerWeights& layer : w.layers) {
         for (auto values : kLayerVectors) id.add(layer.*values);
         for (auto linear : kLayerLinears) id.add(layer.*linear);

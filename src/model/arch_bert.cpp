@@ -86,6 +86,7 @@ constexpr HfKey kKeys[] = {
 }  // namespace
 
 extern const Architecture kArch_bert;
-constinit const Architecture kArch_bert = {"bert", {}, read_config, tensors, forward, {kClasses, kKeys, {}, "*pooler.*|cls.*"}};
+constinit const Architecture kArch_bert = {"bert",  {},      read_config,
+                                           tensors, forward, {kClasses, kKeys, {}, "*pooler.*|cls.*"}};
 
 }  // namespace sterna

@@ -63,7 +63,7 @@ constexpr HfTensor kTensors[] = {
 }  // namespace
 
 extern const Architecture kArch_bitnet;
-constinit const Architecture kArch_bitnet = {
-    "bitnet", {"bitnet-b1.58", "bitnet-25"}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
+constinit const Architecture kArch_bitnet = {"bitnet",         {"bitnet-b1.58", "bitnet-25"}, read_config, tensors,
+                                             pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

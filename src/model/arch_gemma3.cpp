@@ -58,6 +58,7 @@ constexpr HfKey kKeys[] = {
 }  // namespace
 
 extern const Architecture kArch_gemma3;
-constinit const Architecture kArch_gemma3 = {"gemma3", {}, read_config, tensors, sandwich_norm_decoder, {kClasses, kKeys}};
+constinit const Architecture kArch_gemma3 = {"gemma3",         {}, read_config, tensors, sandwich_norm_decoder,
+                                             {kClasses, kKeys}};
 
 }  // namespace sterna

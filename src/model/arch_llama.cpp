@@ -49,7 +49,9 @@ std::vector<TensorSpec> tensors(const Config& config) {
     return table;
 }
 
-constexpr HfClass kClasses[] = {{"LlamaForCausalLM"}, {"LLaMAForCausalLM"}, {"MistralForCausalLM", {}, "mistral"},
+constexpr HfClass kClasses[] = {{"LlamaForCausalLM"},
+                                {"LLaMAForCausalLM"},
+                                {"MistralForCausalLM", {}, "mistral"},
                                 {"MixtralForCausalLM", {}, "mixtral"}};
 constexpr HfKey kKeys[] = {
     {"sliding_window", "attention.sliding_window"},
@@ -65,6 +67,7 @@ constexpr HfTensor kTensors[] = {
 }  // namespace
 
 extern const Architecture kArch_llama;
-constinit const Architecture kArch_llama = {"llama", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
+constinit const Architecture kArch_llama = {
+    "llama", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

@@ -42,6 +42,7 @@ constexpr HfTensor kTensors[] = {
 }  // namespace
 
 extern const Architecture kArch_qwen3moe;
-constinit const Architecture kArch_qwen3moe = {"qwen3moe", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
+constinit const Architecture kArch_qwen3moe = {
+    "qwen3moe", {}, read_config, tensors, pre_norm_decoder, {kClasses, kKeys, kTensors}};
 
 }  // namespace sterna

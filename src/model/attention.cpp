@@ -91,8 +91,10 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
     const auto& k = c.kernels;
     int64_t dim = config.dim_k(layer), n_heads = config.n_heads[size_t(layer)],
             n_kv_heads = config.n_kv_heads[size_t(layer)];
-    int64_t stride = qkv_stride(config, layer), pairs = config.rope.n_dims / 2;
+    int64_t stride = qkv_stride(config, layer), dim_v = config.dim_v(layer);
     bool local = config.rope.theta_local > 0.0 && config.is_sliding[size_t(layer)];
+    int64_t pairs = (local ? config.rope.n_dims_local : config.rope.n_dims) / 2;
+    bool owns_kv = c.step.layout.layers[size_t(layer)].owns_kv;
     const float* cosine = local ? c.buffers.cos_local : c.buffers.cos_global;
     const float* sine = local ? c.buffers.sin_local : c.buffers.sin_global;
     auto turn = config.rope.style == RopeStyle::kAdjacent ? k.rope_adjacent : k.rope_half;
@@ -101,11 +103,16 @@ void rotate_and_store(ForwardContext& c, int64_t layer) {
         float* q = c.buffers.qkv + row * stride;
         float* key = q + config.q_width(layer);
         norm_parts(k, q, config.q_width(layer), w.attn_q_norm, config.norm_eps);
+        if (config.turns(layer)) turn(q, n_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
+        if (!owns_kv) return;
+        float* value = key + config.k_width(layer);
+        // A layer without a value matrix takes the key for it, before norm and RoPE.
+        if (w.v.weight.empty() && w.qkv.weight.empty())
+            std::memcpy(value, key, size_t(config.v_width(layer)) * sizeof(float));
+        for (int64_t head = 0; config.value_norm && head < n_kv_heads; ++head)
+            k.rms_norm(value + head * dim_v, nullptr, config.norm_eps, dim_v, value + head * dim_v);
         norm_parts(k, key, config.k_width(layer), w.attn_k_norm, config.norm_eps);
-        if (config.turns(layer)) {
-            turn(q, n_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
-            turn(key, n_kv_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
-        }
+        if (config.turns(layer)) turn(key, n_kv_heads, dim, pairs, cosine + row * pairs, sine + row * pairs);
         store_row(c, layer, row);
     });
 }

@@ -112,6 +112,7 @@ void ConfigReader::rope(Config& config, RopeStyle style) {
     rope.n_dims = integer("rope.dimension_count", 2, config.head_dim_k, config.head_dim_k);
     if (rope.n_dims % 2)
         reject(fmt::format("{}: {}, expected an even number", key("rope.dimension_count"), rope.n_dims));
+    rope.n_dims_local = rope.n_dims;
     rope.theta = number("rope.freq_base", 1.001, 1e12, 10000.0);
     rope.original_context =
         integer("rope.scaling.original_context_length", 1, limits_.max_context, config.context_length);

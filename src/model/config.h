@@ -34,7 +34,8 @@ enum class RopeScaling { kNone, kLinear, kYarn, kLongRope };
 
 struct RopeConfig {
     RopeStyle style = RopeStyle::kNone;
-    int64_t n_dims = 0;  // values of a head that turn
+    int64_t n_dims = 0;        // values of a head that turn
+    int64_t n_dims_local = 0;  // in layers with theta_local
     double theta = 10000.0;
     double theta_local = 0.0;  // sliding-window layers, when different (gemma3); else 0. They are never scaled.
     RopeScaling scaling = RopeScaling::kNone;
@@ -89,6 +90,8 @@ struct Config {
     std::vector<bool> is_sliding;    // per layer
     std::vector<bool> no_rope;       // per layer: q and k stay as they are; empty: all turn
     float attention_scale = 0.0f;    // multiplies q.k; set by read_config (1/sqrt(head_dim) unless told)
+    bool value_norm = false;         // values are normed by head, without weights (gemma4)
+    int64_t per_layer_width = 0;     // of the embedding that each layer adds for each token (gemma4)
     float attention_softcap = 0.0f;  // 0: none
     float logit_softcap = 0.0f;      // 0: none
     float embedding_scale = 1.0f;

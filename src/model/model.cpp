@@ -81,7 +81,8 @@ void fill_rope(ForwardContext& c) {
         rope_row(extended ? frequencies.extended : frequencies.global, token.position, rope.attention_factor,
                  b.cos_global + row * pairs, b.sin_global + row * pairs);
         if (!frequencies.local.empty())
-            rope_row(frequencies.local, token.position, 1.0, b.cos_local + row * pairs, b.sin_local + row * pairs);
+            rope_row(frequencies.local, token.position, 1.0, b.cos_local + row * rope.n_dims_local / 2,
+                     b.sin_local + row * rope.n_dims_local / 2);
     });
 }
 

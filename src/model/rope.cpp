@@ -25,10 +25,11 @@ double yarn_kept_share(const RopeConfig& rope, int64_t pair) {
     return (1.0 - std::clamp(ramp, 0.0, 1.0)) * rope.extrapolation_factor;
 }
 
-std::vector<double> frequencies(const RopeConfig& rope, double theta, bool scaled, const std::vector<float>& divisors) {
-    std::vector<double> result(size_t(rope.n_dims / 2));
-    for (int64_t pair = 0; pair < rope.n_dims / 2; ++pair) {
-        double frequency = kernels::pow_f64(theta, -2.0 * double(pair) / double(rope.n_dims));
+std::vector<double> frequencies(const RopeConfig& rope, int64_t n_dims, double theta, bool scaled,
+                                const std::vector<float>& divisors) {
+    std::vector<double> result(size_t(n_dims / 2));
+    for (int64_t pair = 0; pair < n_dims / 2; ++pair) {
+        double frequency = kernels::pow_f64(theta, -2.0 * double(pair) / double(n_dims));
         if (!divisors.empty()) frequency /= double(divisors[size_t(pair)]);
         if (scaled && rope.scaling == RopeScaling::kLinear) frequency /= rope.factor;
         if (scaled && rope.scaling == RopeScaling::kYarn) {
@@ -47,10 +48,11 @@ RopeFrequencies rope_frequencies(const Config& config, const Weights& weights) {
     const RopeConfig& rope = config.rope;
     if (rope.style == RopeStyle::kNone) return result;
     bool has_short = !weights.rope_factors_short.empty();
-    result.global = frequencies(rope, rope.theta, true, has_short ? weights.rope_factors_short : weights.rope_factors);
-    if (rope.theta_local > 0.0) result.local = frequencies(rope, rope.theta_local, false, {});
+    result.global =
+        frequencies(rope, rope.n_dims, rope.theta, true, has_short ? weights.rope_factors_short : weights.rope_factors);
+    if (rope.theta_local > 0.0) result.local = frequencies(rope, rope.n_dims_local, rope.theta_local, false, {});
     if (!weights.rope_factors_long.empty())
-        result.extended = frequencies(rope, rope.theta, true, weights.rope_factors_long);
+        result.extended = frequencies(rope, rope.n_dims, rope.theta, true, weights.rope_factors_long);
     return result;
 }
 

@@ -150,8 +150,8 @@ Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& we
 // A factor divides a frequency: anything but a positive number would make every angle meaningless.
 Status check_factors(std::string_view name, const std::vector<float>& factors) {
     for (size_t i = 0; i < factors.size(); ++i)
-        if (!(factors[i] >= 1e-3f && factors[i] <= 1e6f))
-            return fail(ErrorCode::kBadFile, "{}: value {} at {}, expected 0.001 to 1000000", name, factors[i], i);
+        if (!(factors[i] >= 1e-3f && factors[i] <= 1e30f))
+            return fail(ErrorCode::kBadFile, "{}: value {} at {}, expected 0.001 to 1e30", name, factors[i], i);
     return {};
 }
 
@@ -184,6 +184,8 @@ int64_t resolve_dim(std::string_view name, const Config& config, int64_t layer) 
     if (name == "value_dim") return config.recurrent.value_dim;
     if (name == "values") return config.recurrent.n_heads * config.recurrent.value_dim;
     if (name == "three_widths") return 3 * config.width;
+    if (name == "per_layer") return config.per_layer_width;
+    if (name == "per_layers") return config.per_layer_width * config.n_layers;
     if (name == "latent") return config.latent.rank;
     if (name == "latent_q") return config.latent.q_rank;
     if (name == "latent_nope") return config.latent.nope_dim;
@@ -298,7 +300,8 @@ int64_t packed_bytes(const Config& config, const std::vector<TensorSpec>& table,
 }
 
 int64_t weight_bytes(const Weights& weights) {
-    int64_t total = weights.token_embedding.bytes() + linear_bytes(weights.output);
+    int64_t total = weights.token_embedding.bytes() + linear_bytes(weights.output) +
+                    weights.per_layer_embedding.bytes() + linear_bytes(weights.per_layer_model_proj);
     total += int64_t((weights.position_embedding.size() + weights.token_type_embedding.size()) * sizeof(float));
     for (const LayerWeights& layer : weights.layers) {
         for (auto linear : kLayerLinears) total += linear_bytes(layer.*linear);

@@ -49,7 +49,9 @@ struct LayerWeights {
     Linear shared_router;                        // one row: how much of it, by a sigmoid; empty: all
     Linear q_a, q_b, kv_a;                       // latent attention: queries in two steps, keys and values compressed
     std::vector<float> q_a_norm, kv_a_norm;
-    Experts k_b, v_b;  // one matrix per head: query to latent, latent to value
+    Experts k_b, v_b;                       // one matrix per head: query to latent, latent to value
+    Linear per_layer_gate, per_layer_proj;  // of the token's embedding for this layer
+    std::vector<float> per_layer_norm, output_scale;
     // Layers with a recurrent state (RecurrentConfig)
     Linear mixer_in, mixer_gate, mixer_out, alpha, beta;
     std::vector<float> conv;  // [channels][kernel]
@@ -79,11 +81,33 @@ inline constexpr std::vector<float> L::* kLayerVectors[] = {&L::attn_norm,
                                                             &L::conv,
                                                             &L::decay,
                                                             &L::decay_bias,
-                                                            &L::mixer_norm};
-inline constexpr Linear L::* kLayerLinears[] = {
-    &L::q,       &L::k,        &L::v,           &L::qkv,       &L::attn_output, &L::gate,          &L::up,  &L::down,
-    &L::gate_up, &L::router,   &L::shared_gate, &L::shared_up, &L::shared_down, &L::shared_router, &L::q_a, &L::q_b,
-    &L::kv_a,    &L::mixer_in, &L::mixer_gate,  &L::mixer_out, &L::alpha,       &L::beta};
+                                                            &L::mixer_norm,
+                                                            &L::per_layer_norm,
+                                                            &L::output_scale};
+inline constexpr Linear L::* kLayerLinears[] = {&L::q,
+                                                &L::k,
+                                                &L::v,
+                                                &L::qkv,
+                                                &L::attn_output,
+                                                &L::gate,
+                                                &L::up,
+                                                &L::down,
+                                                &L::gate_up,
+                                                &L::router,
+                                                &L::shared_gate,
+                                                &L::shared_up,
+                                                &L::shared_down,
+                                                &L::shared_router,
+                                                &L::q_a,
+                                                &L::q_b,
+                                                &L::kv_a,
+                                                &L::mixer_in,
+                                                &L::mixer_gate,
+                                                &L::mixer_out,
+                                                &L::alpha,
+                                                &L::beta,
+                                                &L::per_layer_gate,
+                                                &L::per_layer_proj};
 inline constexpr Experts L::* kLayerExperts[] = {&L::gate_experts, &L::up_experts, &L::down_experts, &L::k_b, &L::v_b};
 
 // The base frequencies of RoPE, one per pair; derived at load. Empty: no such variant.
@@ -95,7 +119,10 @@ struct Weights {
     PackedMatrix token_embedding;
     std::vector<float> position_embedding, token_type_embedding;  // row-major [n][width]
     std::vector<float> embedding_norm, embedding_norm_bias, output_norm, output_norm_bias;
-    Linear output;  // empty weight: tied to token_embedding
+    Linear output;                     // empty weight: tied to token_embedding
+    PackedMatrix per_layer_embedding;  // [vocab][n_layers * per_layer_width]
+    Linear per_layer_model_proj;
+    std::vector<float> per_layer_proj_norm;
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
     std::vector<LayerWeights> layers;
     RopeFrequencies rope;

@@ -57,7 +57,7 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     int64_t quantized = std::max({n_tokens * config.width, n_tokens * o_width, ffn_values, n_slots * config.width,
                                   n_tokens * config.mixer_width, n_tokens * config.mixed_width});
     int64_t pairs = config.rope.style == RopeStyle::kNone ? 0 : config.rope.n_dims / 2;
-    int64_t local_pairs = config.rope.theta_local > 0.0 ? pairs : 0;
+    int64_t local_pairs = config.rope.theta_local > 0.0 ? config.rope.n_dims_local / 2 : 0;
 
     Carver carver(base);
     carver.take(x, n_tokens * config.width);
