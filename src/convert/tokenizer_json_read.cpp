@@ -53,6 +53,7 @@ struct Pipeline {
     std::vector<std::string> normalizer, split;
     std::vector<std::string> unknown;  // parts there are no steps for
     std::string charsmap;              // base64
+    size_t charsmap_at = 0;            // how many steps stand before it
     bool bert = false, lowercase = true, clean_text = true, chinese = true;
     std::optional<bool> strip_accents;
     bool bert_split = false;
@@ -106,6 +107,7 @@ void add_normalizer(const Json& part, Pipeline& pipeline, int depth = 0) {
         steps.push_back("byte_level");
     } else if (type == "Precompiled") {
         pipeline.charsmap = text_of(part, "precompiled_charsmap");
+        pipeline.charsmap_at = steps.size();
     } else if (type == "BertNormalizer") {
         pipeline.bert = true;
         pipeline.lowercase = flag_of(part, "lowercase", true);
@@ -415,26 +417,20 @@ private:
                     data_.types[id] = int64_t(TokenType::kByte);
         }
         STERNA_CHECK(decode_charsmap());
-        bool split_at_blanks = false, metaspace = false;
+        bool split_at_blanks = false;
         data_.add_space_prefix = false;
         for (const std::string& step : pipeline_.split) {
             if (step == R"(removed \s)" || step.starts_with("not_removed")) split_at_blanks = true;
-            if (step.starts_with("replace_text 1  ")) metaspace = true;
             if (step.starts_with("prefix")) data_.add_space_prefix = true;
         }
         // Cut at blanks, every word with one in front: the same as one blank between words and one at the start.
         data_.remove_extra_whitespaces = split_at_blanks || pipeline_.merges_blanks;
-        bool strips = split_at_blanks;
-        for (const std::string& step : pipeline_.normalizer)
-            strips = strips || step == "strip_right" || step.starts_with("replace_regex 9 \\A +| +\\z");
-        if (pipeline_.merges_blanks && !strips)
-            data_.warn(fmt::format("{}: blanks at the end of a text are left out", path_));
-        if (!metaspace)
-            data_.warn(fmt::format("{}: Unigram without a Metaspace pre-tokenizer is not reproduced exactly", path_));
-        for (const std::string& step : pipeline_.normalizer)
-            if (!step.starts_with("replace_regex") && !step.starts_with("strip_") &&
-                !step.starts_with("replace_text 1  "))
-                data_.warn(fmt::format("{}: normalizer step '{}' is not reproduced with a Unigram model", path_, step));
+        // Other programs know SentencePiece's treatment of blanks only; the file's own steps are beside it.
+        const bool precompiled_first = pipeline_.charsmap.empty() || pipeline_.charsmap_at == 0;
+        if (!precompiled_first)
+            data_.warn(fmt::format("{}: its map of characters is applied before the other normalizers", path_));
+        if (!pipeline_.normalizer.empty()) data_.normalizer = pipeline_.normalizer;
+        data_.split = pipeline_.split.empty() ? std::vector<std::string>{"none"} : pipeline_.split;
         return {};
     }
 

@@ -333,6 +333,16 @@ private:
         std::vector<Json> parts;
         if (auto map = metadata_.get_ints(key("precompiled_charsmap")); map && !map->empty())
             parts.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(*map)}});
+        if (own_steps_) {
+            STERNA_CHECK(
+                write_split(metadata_.get_strings(SplitProgram::kSplitKey).value_or(std::vector<std::string_view>())));
+            STERNA_CHECK(write_normalizer(
+                metadata_.get_strings(SplitProgram::kNormalizerKey).value_or(std::vector<std::string_view>())));
+            if (!normalizer_.is_null()) parts.push_back(normalizer_);
+            normalizer_ = sequence("normalizers", std::move(parts));
+            decoder_ = {{"type", "Metaspace"}, {"replacement", kBlank}, {"prepend_scheme", "always"}, {"split", true}};
+            return {};
+        }
         if (metadata_.get_bool(key("remove_extra_whitespaces")).value_or(false)) {
             parts.push_back(replace("Regex", "\\A +| +\\z", ""));
             parts.push_back(replace("Regex", " {2,}", " "));

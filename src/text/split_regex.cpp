@@ -367,6 +367,8 @@ private:
         Class found;
         STERNA_TRY(cp, escaped(found));
         if (cp != kInvalidCodePoint) return literal(cp);
+        // Outside of [...], and only there, Oniguruma counts these digits of Latin-1 to \w.
+        if (found.word_symbols) found.ranges = {{0xB2, 0xB3}, {0xB9, 0xB9}, {0xBC, 0xBE}};
         STERNA_TRY(index, add_class(std::move(found)));
         return add({.kind = Kind::kClass, .value = index});
     }

@@ -12,10 +12,13 @@ constexpr size_t kMaxFrames = 1u << 20;  // 24 bytes each
 constexpr CharSet kLetterNumber = category_bit(10);
 constexpr CharSet kWord = kLetter | kMark | kDecimalDigit | kLetterNumber | kConnector;
 
-// What Oniguruma counts to \w beside the categories: some digits of Latin-1 and the circled letters.
+// What Oniguruma counts to \w beside the categories: the circled letters, and in some places digits of Latin-1.
 bool is_word_symbol(uint32_t cp) {
-    return cp == 0xB2 || cp == 0xB3 || cp == 0xB9 || (cp >= 0xBC && cp <= 0xBE) || (cp >= 0x24B6 && cp <= 0x24E9) ||
-           (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) || (cp >= 0x1F170 && cp <= 0x1F189);
+    return (cp >= 0x24B6 && cp <= 0x24E9) || (cp >= 0x1F130 && cp <= 0x1F149) || (cp >= 0x1F150 && cp <= 0x1F169) ||
+           (cp >= 0x1F170 && cp <= 0x1F189);
+}
+bool is_latin_digit(uint32_t cp) {
+    return cp == 0xB2 || cp == 0xB3 || cp == 0xB9 || (cp >= 0xBC && cp <= 0xBE);
 }
 
 // Where the character that ends at `at` begins. Requires: at > 0.
@@ -181,7 +184,7 @@ private:
 
     bool is_word(size_t at) const {
         uint32_t cp = decode_utf8(text_, at).code_point;
-        return cp != kInvalidCodePoint && ((char_set(cp) & kWord) != 0 || is_word_symbol(cp));
+        return cp != kInvalidCodePoint && ((char_set(cp) & kWord) != 0 || is_word_symbol(cp) || is_latin_digit(cp));
     }
 
     bool asserts(Assertion what, size_t at) const {

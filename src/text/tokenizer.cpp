@@ -15,7 +15,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const Metadata& meta
     }
     using Maker = TokenizerResult (*)(const Metadata&, Vocabulary, const TokenizerLimits&);
     // Steps of its own, whatever other programs take the vocabulary for.
-    bool own_steps = metadata.has(SplitProgram::kSplitKey);
+    bool own_steps = metadata.has(SplitProgram::kSplitKey) && (*model == "llama" || *model == "gpt2");
     Maker make = own_steps                                ? make_bpe_tokenizer
                  : *model == "llama"                      ? make_spm_tokenizer
                  : *model == "gpt2" || *model == "gemma4" ? make_bpe_tokenizer

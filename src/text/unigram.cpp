@@ -2,8 +2,10 @@
 // largest. Source: SentencePiece's normalizer and unigram_model; the character map is a Darts-clone double array.
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "base/bytes.h"
+#include "text/split_program.h"
 #include "text/tokenizer_base.h"
 #include "text/utf8.h"
 
@@ -79,6 +81,10 @@ public:
             STERNA_TRY(map, CharacterMap::read(*bytes));
             characters_ = std::move(map);
         }
+        if (metadata.has(SplitProgram::kSplitKey)) {
+            STERNA_TRY(program, SplitProgram::read(metadata));
+            program_ = std::move(program);
+        }
         std::vector<std::pair<std::string_view, int32_t>> pieces, user;
         float lowest = std::numeric_limits<float>::max();
         for (TokenId id = 0; size_t(id) < vocab_.size(); ++id) {
@@ -101,7 +107,35 @@ protected:
     std::string bytes_of(TokenId id) const override { return unescape_spaces(vocab_.text(id)); }
 
     void encode_text(std::string_view raw, std::vector<TokenId>& out) const override {
-        const std::string text = normalize(raw);
+        program_ ? encode_by_program(raw, false, out) : encode_normalized(normalize(raw), out);
+    }
+    void encode_first_text(std::string_view raw, std::vector<TokenId>& out) const override {
+        program_ ? encode_by_program(raw, true, out) : encode_text(raw, out);
+    }
+
+private:
+    // As Hugging Face's tokenizers: the map of characters, then the steps of the file, then each piece by itself.
+    void encode_by_program(std::string_view raw, bool first, std::vector<TokenId>& out) const {
+        program_->run(map_characters(raw), first, [&](std::string_view piece) { encode_normalized(piece, out); });
+    }
+
+    std::string map_characters(std::string_view raw) const {
+        std::string out;
+        out.reserve(raw.size());
+        for (size_t at = 0; at < raw.size();) {
+            std::string_view part;
+            size_t consumed = characters_.match(raw, at, &part);
+            if (consumed == 0) {
+                consumed = decode_utf8(raw, at).length;
+                part = raw.substr(at, consumed);
+            }
+            out += part;
+            at += consumed;
+        }
+        return out;
+    }
+
+    void encode_normalized(std::string_view text, std::vector<TokenId>& out) const {
         if (text.empty()) return;
         struct Best {
             double score = -std::numeric_limits<double>::infinity();
@@ -140,7 +174,6 @@ protected:
         }
     }
 
-private:
     std::string normalize(std::string_view raw) const {
         std::string out;
         out.reserve(raw.size() + raw.size() / 2 + 4);
@@ -176,6 +209,7 @@ private:
     }
 
     CharacterMap characters_;
+    std::optional<SplitProgram> program_;  // instead of SentencePiece's own treatment of blanks
     Trie pieces_, user_defined_pieces_;
     double unknown_score_ = 0;
     bool remove_extra_whitespaces_ = false;
