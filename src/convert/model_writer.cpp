@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/sha256.h"
+#include "convert/lossless.h"
 #include "convert/partial_file.h"
 
 namespace sterna {
@@ -165,7 +166,9 @@ public:
         if (!report.status) return;
         const float* values = scratch.values.data();
         report.finite = all_finite(values, n * n_cols_);
-        if (options_.encoder && options_.encoder->handles(tensor_, traits_.type)) {
+        if (traits_.type == tensor_.exact && encode_lossless(traits_.type, values, to, n * n_cols_)) {
+            // The source was packed on this very grid.
+        } else if (options_.encoder && options_.encoder->handles(tensor_, traits_.type)) {
             options_.encoder->encode(tensor_, traits_.type, first, n, scratch.values,
                                      {to, size_t(n * row_bytes_)});
         } else if (importance_.empty()) {
@@ -330,6 +333,8 @@ private:
         }
         if (n_done == 0) {
             STERNA_CHECK(journal.keep(0));
+            // What another plan has left would stay in the gaps between tensors.
+            for (size_t i = 0; i < files.size(); ++i) STERNA_CHECK(files[i].clear(files_[i].n_bytes));
             STERNA_CHECK(journal.append(identity_));
         } else {
             STERNA_CHECK(journal.keep(n_done + 1));

@@ -46,6 +46,11 @@ PartialFile::~PartialFile() {
     if (fd_ >= 0) ::close(fd_);
 }
 
+Status PartialFile::clear(uint64_t n_bytes) {
+    if (::ftruncate(fd_, 0) != 0 || ::ftruncate(fd_, off_t(n_bytes)) != 0) return failed("resize");
+    return {};
+}
+
 Status PartialFile::write(uint64_t offset, Bytes bytes) {
     while (!bytes.empty()) {
         const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), off_t(offset));

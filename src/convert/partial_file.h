@@ -19,6 +19,8 @@ public:
     PartialFile& operator=(PartialFile&&) = delete;
     ~PartialFile();
 
+    // Back to `n_bytes` zeros.
+    Status clear(uint64_t n_bytes);
     Status write(uint64_t offset, Bytes bytes);
     // Asks the system to begin bringing these bytes to disk, so that finish() has little left to wait for.
     void flush_early(uint64_t offset, uint64_t n) const;

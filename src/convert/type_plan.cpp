@@ -139,7 +139,7 @@ DType down_type(const Asked& ask, int64_t layer, int64_t n) {
     const bool early = layer < n / 8;
     if (ask.is("Q2_K")) return DType::kQ3_K;
     if (ask.is("Q2_K_S")) return early ? DType::kQ4_K : ask.base;
-    if (ask.is("Q3_K_M")) return layer < n / 16 ? DType::kQ5_K : more_bits(layer, n) ? DType::kQ4_K : DType::kQ3_K;
+    if (ask.is("Q3_K_M")) return layer < n / 16 ? DType::kQ5_K : DType::kQ4_K;
     if (ask.is("Q3_K_L")) return DType::kQ5_K;
     if (ask.is("Q4_K_M") || ask.is("Q5_K_M")) return more_bits(layer, n) ? DType::kQ6_K : ask.base;
     if (ask.is("Q4_K_S")) return early ? DType::kQ5_K : ask.base;
