@@ -30,7 +30,14 @@ constexpr std::string_view kMistralV1 =
 constexpr std::string_view kMistralV3 =
     R"({{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %}{% set ns.system = m.content ~ '\n\n' %}{% elif m.role == 'assistant' %} {{ m.content | trim }}{{ eos_token }}{% else %}[INST] {{ ns.system }}{{ m.content }}[/INST]{% set ns.system = '' %}{% endif %}{% endfor %})";
 
+// Tekken vocabularies have no blank at the beginning of a text, so their formats have none after a tag.
+constexpr std::string_view kMistralV3Tekken =
+    R"({{ bos_token }}{% set ns = namespace(system='') %}{% for m in messages %}{% if m.role == 'system' %}{% set ns.system = m.content ~ '\n\n' %}{% elif m.role == 'assistant' %}{{ m.content | trim }}{{ eos_token }}{% else %}[INST]{{ ns.system }}{{ m.content }}[/INST]{% set ns.system = '' %}{% endif %}{% endfor %})";
+
 constexpr std::string_view kMistralV7 =
+    R"({{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}[SYSTEM_PROMPT] {{ m.content }}[/SYSTEM_PROMPT]{% elif m.role == 'assistant' %} {{ m.content }}{{ eos_token }}{% else %}[INST] {{ m.content }}[/INST]{% endif %}{% endfor %})";
+
+constexpr std::string_view kMistralV7Tekken =
     R"({{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}[SYSTEM_PROMPT]{{ m.content }}[/SYSTEM_PROMPT]{% elif m.role == 'assistant' %}{{ m.content }}{{ eos_token }}{% else %}[INST]{{ m.content }}[/INST]{% endif %}{% endfor %})";
 
 constexpr std::string_view kZephyr = R"({% for m in messages %}<|{{ m.role }}|>
@@ -55,8 +62,7 @@ constexpr std::string_view kDeepseek1 =
 {% elif m.role == 'assistant' %}### Response:
 {{ m.content }}
 <|EOT|>
-{% else %}{{ m.content }}
-{% endif %}{% endfor %}{% if add_generation_prompt %}### Response:
+{% else %}{{ m.content }}{% endif %}{% endfor %}{% if add_generation_prompt %}### Response:
 {% endif %})";
 
 constexpr std::string_view kDeepseek2 =
@@ -99,10 +105,10 @@ constexpr std::string_view kOpenchat =
     R"({{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}<|end_of_turn|>{% else %}GPT4 Correct {{ m.role | title }}: {{ m.content }}<|end_of_turn|>{% endif %}{% endfor %}{% if add_generation_prompt %}GPT4 Correct Assistant:{% endif %})";
 
 constexpr std::string_view kGptOss =
-    R"({% for m in messages %}<|start|>{{ m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ m.content }}{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %})";
+    R"({% for m in messages %}<|start|>{{ 'developer' if m.role == 'system' else m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ '# Instructions\n\n' ~ m.content ~ '\n\n' if m.role == 'system' else m.content }}{{ '<|return|>' if loop.last and m.role == 'assistant' else '<|end|>' }}{% endfor %}{% if add_generation_prompt %}<|start|>assistant{% endif %})";
 
 constexpr std::string_view kRwkvWorld =
-    R"({% for m in messages %}{% if m.role == 'system' %}System: {{ m.content | trim }}
+    R"({{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}System: {{ m.content | trim }}
 
 {% elif m.role == 'user' %}User: {{ m.content | trim }}
 
@@ -117,7 +123,9 @@ constexpr ChatFamily kFamilies[] = {
     {"mistral", kMistralV3, {}},
     {"mistral-v1", kMistralV1, {}},
     {"mistral-v3", kMistralV3, {}},
+    {"mistral-v3-tekken", kMistralV3Tekken, {}},
     {"mistral-v7", kMistralV7, {}},
+    {"mistral-v7-tekken", kMistralV7Tekken, {}},
     {"zephyr", kZephyr, {"<|user|>", "<|system|>"}},
     {"tinyllama", kZephyr, {"<|user|>", "<|system|>"}},
     {"smollm", kChatml, {"<|im_end|>"}},
@@ -174,6 +182,9 @@ std::string_view guess_chat_family(std::span<const std::string_view> tokens, std
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     auto named = [&](std::string_view part) { return lower.find(part) != std::string::npos; };
     if (best != kNone) {
+        // SentencePiece vocabularies have the blank as a piece, Tekken's have bytes.
+        if (kSigns[best].family.starts_with("mistral") && std::ranges::find(tokens, "\u2581") == tokens.end())
+            return kSigns[best].family == "mistral-v7" ? "mistral-v7-tekken" : "mistral-v3-tekken";
         if (kSigns[best].family == "zephyr" && (named("falcon3") || named("falcon-3"))) return "falcon3";
         return kSigns[best].family;
     }
