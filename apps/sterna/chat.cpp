@@ -1,21 +1,15 @@
 // The interactive chat of `sterna run`.
-//
-// A saved chat is "STERNACH" | u64 bytes of JSON | JSON (system, messages) | a saved session (engine/state_file.h).
 #include <cerrno>
-#include <cstring>
-#include <iostream>
-
-#include <nlohmann/json.hpp>
+#include <cstdio>
 
 #include "answer.h"
 #include "base/mapped_file.h"
 #include "engine/state_file.h"
+#include "text/chat_file.h"
 
 namespace sterna {
 
 namespace {
-
-constexpr std::string_view kMagic = "STERNACH";
 
 enum class Input { kLine, kInterrupted, kEnd };
 
@@ -141,45 +135,17 @@ private:
     }
 
     Status save(const std::string& path) const {
-        using Json = nlohmann::ordered_json;
-        Json json{{"system", system_}, {"messages", Json::array()}};
-        for (const ChatMessage& message : messages_)
-            json["messages"].push_back({{"role", message.role}, {"content", message.content}});
-        const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
         const std::vector<uint8_t> state = save_session(answerer_.session(), &answerer_.options().sampler);
-        std::vector<uint8_t> bytes(kMagic.begin(), kMagic.end());
-        const uint64_t n = text.size();
-        const auto* length = reinterpret_cast<const uint8_t*>(&n);
-        bytes.insert(bytes.end(), length, length + sizeof n);
-        bytes.insert(bytes.end(), text.begin(), text.end());
-        bytes.insert(bytes.end(), state.begin(), state.end());
-        return write_file_atomically(path, bytes);
+        return write_file_atomically(path, write_chat({system_, messages_, state}));
     }
 
     Status load(const std::string& path) {
         STERNA_TRY(file, MappedFile::open(path));
-        ByteReader reader(file.bytes());
-        auto magic = reader.read_text(kMagic.size());
-        auto n = reader.read<uint64_t>();
-        auto text = n ? reader.read_text(*n) : std::nullopt;
-        if (!magic || *magic != kMagic || !text) return fail(ErrorCode::kBadFile, "{}: not a saved chat", path);
-        const auto json = nlohmann::json::parse(*text, nullptr, false);
-        auto is_text = [](const nlohmann::json& object, const char* key) {
-            return object.is_object() && object.contains(key) && object[key].is_string();
-        };
-        bool good = is_text(json, "system") && json.contains("messages") && json["messages"].is_array();
-        std::vector<ChatMessage> messages;
-        if (good)
-            for (const auto& message : json["messages"]) {
-                good = good && is_text(message, "role") && is_text(message, "content");
-                if (good)
-                    messages.push_back({message["role"].get<std::string>(), message["content"].get<std::string>()});
-            }
-        if (!good) return fail(ErrorCode::kBadFile, "{}: its list of messages is broken", path);
-        STERNA_TRY(loaded, load_session(answerer_.engine(), file.bytes().subspan(reader.position()), path));
+        STERNA_TRY(chat, read_chat(file.bytes(), path));
+        STERNA_TRY(loaded, load_session(answerer_.engine(), chat.session, path));
         answerer_.set_session(std::move(loaded.session));
-        system_ = json["system"].get<std::string>();
-        messages_ = std::move(messages);
+        system_ = std::move(chat.system);
+        messages_ = std::move(chat.messages);
         for (const ChatMessage& message : messages_)
             std::fprintf(stderr, "%s %s\n", message.role == "user" ? ">" : "", message.content.c_str());
         return {};
