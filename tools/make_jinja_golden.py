@@ -65,13 +65,10 @@ def make_tables():
         out.append("};")
         exported.append(f"const Table<{kind}> {name} = {{{name}Rows, std::size({name}Rows)}};")
 
-    emit("CharRange", "kNotPrintable", ranges(lambda c: not chr(c).isprintable()))
-    emit("CharRange", "kAlpha", ranges(lambda c: chr(c).isalpha()))
-    emit("CharRange", "kDecimal", ranges(lambda c: chr(c).isdecimal()))
-    emit("CharRange", "kDigit", ranges(lambda c: chr(c).isdigit()))
-    emit("CharRange", "kNumeric", ranges(lambda c: chr(c).isnumeric()))
+    # Categories and lower case are in unicode_tables.cpp; here is what they do not tell.
+    emit("CharRange", "kDigit", ranges(lambda c: chr(c).isdigit() and not chr(c).isdecimal()))
+    emit("CharRange", "kNumeric", ranges(lambda c: chr(c).isnumeric() and unicodedata.category(chr(c))[0] != "N"))
     emit("CaseRange", "kUpper", case_ranges(str.upper))
-    emit("CaseRange", "kLower", case_ranges(str.lower))
 
     def expansions(function, other):
         rows = []

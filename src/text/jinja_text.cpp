@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "text/unicode.h"
+
 namespace sterna::jinja {
 
 uint32_t next_char(std::string_view text, size_t& at) {
@@ -106,22 +108,24 @@ bool is_line_break(uint32_t c) {
     return (c >= 10 && c <= 13) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 || c == 0x2029;
 }
 bool is_printable(uint32_t c) {
-    return c < kInvalidByte && !contains(kNotPrintable, c);
+    constexpr CharSet kSeparator = category_bit(23) | category_bit(24) | category_bit(25);
+    constexpr CharSet kHidden = kUnassigned | kControlChar | kFormatChar | kPrivateUse | kSeparator;
+    return c == ' ' || (char_set(c) & kHidden) == 0;
 }
 bool is_alpha(uint32_t c) {
-    return contains(kAlpha, c);
+    return (char_set(c) & kLetter) != 0;
 }
 bool is_decimal(uint32_t c) {
-    return contains(kDecimal, c);
+    return (char_set(c) & kDecimalDigit) != 0;
 }
 bool is_digit(uint32_t c) {
-    return contains(kDigit, c);
+    return is_decimal(c) || contains(kDigit, c);
 }
 bool is_numeric(uint32_t c) {
-    return contains(kNumeric, c);
+    return (char_set(c) & kNumber) != 0 || contains(kNumeric, c);
 }
 bool is_upper(uint32_t c) {
-    return map_case(kLower, c) != c;
+    return sterna::to_lower(c) != c;
 }
 bool is_lower(uint32_t c) {
     std::string scratch;
@@ -139,7 +143,7 @@ void append_lower(std::string& out, uint32_t c) {
     if (c == 0x130) {  // the only lower case of two characters
         out += "i\xCC\x87";
     } else {
-        append_char(out, map_case(kLower, c));
+        append_char(out, sterna::to_lower(c));
     }
 }
 void append_title(std::string& out, uint32_t c) {

@@ -55,9 +55,10 @@ struct Table {
     const T* begin;
     size_t size;
 };
-// Made by tools/make_jinja_golden.py from Python's Unicode database (jinja_text_tables.cpp).
-extern const Table<CharRange> kNotPrintable, kAlpha, kDecimal, kDigit, kNumeric;
-extern const Table<CaseRange> kUpper, kLower;
+// What unicode.h does not tell, made by tools/make_jinja_golden.py from Python's Unicode database (jinja_text_tables.cpp): digits that
+// are no decimal digits, numbers of other categories than N, upper case.
+extern const Table<CharRange> kDigit, kNumeric;
+extern const Table<CaseRange> kUpper;
 extern const Table<CaseExpansion> kUpperExpansions, kTitleExpansions;
 
 }  // namespace sterna::jinja
