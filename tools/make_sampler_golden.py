@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Writes tests/cases/sampler_*.case: what the sampler must leave and draw, computed here by an independent numpy implementation.
 
-    python3 tools/make_sampler_golden.py [--check-transformers]
+    python3 tools/make_sampler_golden.py [--check-transformers] [--check-llama]
 
 Float64 and plain sorting throughout, straight from the papers' definitions (sources: src/engine/sampler.h). With
---check-transformers every single-step case is also run through transformers' LogitsProcessors, which must leave the same tokens.
+--check-transformers every single-step case is also run through transformers' LogitsProcessors, which must leave the same tokens; with
+--check-llama those of top-n-sigma, XTC and the other truncations through llama.cpp's samplers (llama-cpp-python 0.3.36).
 Made with Python 3.11, numpy 2.4.6, transformers 5.23.0, torch 2.15.0; all randomness is the generators below.
 """
 import argparse
@@ -31,8 +32,8 @@ assert philox([0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344], [0xA4093822, 0x2
     0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
 
 
-def uniform(seed, position):
-    b = philox([position & 0xFFFFFFFF, position >> 32, 0, 0], [seed & 0xFFFFFFFF, seed >> 32])
+def uniform(seed, position, stream=0):
+    b = philox([position & 0xFFFFFFFF, position >> 32, stream, 0], [seed & 0xFFFFFFFF, seed >> 32])
     return ((b[0] << 21) ^ (b[1] >> 11)) * 2.0**-53
 
 
@@ -47,7 +48,7 @@ def lcg_logits(n, seed, scale):
 
 DEFAULTS = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0, penalty_last_n=64, repeat_penalty=1.0,
                 presence_penalty=0.0, frequency_penalty=0.0, dry_multiplier=0.0, dry_base=1.75, dry_allowed_length=2,
-                dry_last_n=-1, seed=0, position=0, draws=0)
+                dry_last_n=-1, top_n_sigma=-1.0, xtc_probability=0.0, xtc_threshold=0.1, seed=0, position=0, draws=0)
 
 
 def softmax(x):
@@ -95,6 +96,9 @@ def run(p):
         dry(logits, history, p)
     if p["temperature"] <= 0:
         return {int(np.argmax(logits)): 1.0}
+    if p["top_n_sigma"] > 0:
+        possible = logits[logits > -np.inf]
+        logits[logits < possible.max() - p["top_n_sigma"] * possible.std()] = -np.inf
     left = [int(i) for i in np.argsort(-logits, kind="stable") if logits[i] > -np.inf]  # ties by id
     if p["top_k"] > 0:
         left = left[:p["top_k"]]
@@ -111,15 +115,20 @@ def run(p):
     if p["min_p"] > 0:
         prob = softmax(logits[left])
         left = [t for t, q in zip(left, prob) if q >= p["min_p"] * prob.max()]
+    if p["xtc_threshold"] <= 0.5 and uniform(p["seed"], p["position"], 1) < p["xtc_probability"]:
+        above = [t for t, q in zip(left, softmax(logits[left])) if q >= p["xtc_threshold"]]  # likeliest first, ties by id
+        left = [t for t in left if t not in above[:-1]]
     left.sort()
     prob = softmax(logits[left] / p["temperature"]) if math.isfinite(p["temperature"]) else np.full(len(left), 1 / len(left))
     return dict(zip(left, prob.tolist()))
 
 
 def draw(dist, p):
-    ids, mass = list(dist), np.cumsum(list(dist.values()))
     tokens = []
     for k in range(p["draws"]):
+        if 0 < p["xtc_probability"] < 1:  # decided anew at each position
+            dist = run({**p, "position": p["position"] + k})
+        ids, mass = list(dist), np.cumsum(list(dist.values()))
         u = uniform(p["seed"], p["position"] + k)
         i = int((mass <= u).sum())
         assert np.abs(mass - u).min() > 1e-6 or len(ids) == 1, "a draw too close to a boundary: choose another seed"
@@ -143,8 +152,8 @@ def write(name, comment, cases, check):
     lines = [f"# {comment}", "# Made by tools/make_sampler_golden.py."]
     for p in cases:
         dist = run(p)
-        if check:
-            check_transformers(p, dist)
+        for witness in check:
+            witness(p, dist)
         lines.append("== input")
         lines.append("random {} {} {}".format(*p["random"]) if "random" in p else "logits " + " ".join(map(number, p["logits"])))
         for key in DEFAULTS:
@@ -170,7 +179,7 @@ def check_transformers(p, dist):
     import torch
     from transformers import generation as g
     single = {k for k in ("top_k", "top_p", "min_p", "typical_p", "repeat_penalty") if p[k] != DEFAULTS[k]}
-    others = p["bias"] or p["allowed"] is not None or p["presence_penalty"] or p["frequency_penalty"] or p["dry_multiplier"]
+    others = p["top_n_sigma"] > 0 or p["xtc_probability"] > 0 or p["bias"] or p["allowed"] is not None or p["presence_penalty"] or p["frequency_penalty"] or p["dry_multiplier"]
     if len(single) != 1 or others or p["temperature"] != 1.0 or not np.isfinite(p["logits"]).all():
         return
     if p["penalty_last_n"] == 0 or p["top_k"] > len(p["logits"]) or (p["top_k"] and len(set(p["logits"])) < len(p["logits"])):
@@ -188,10 +197,41 @@ def check_transformers(p, dist):
     check_transformers.count = getattr(check_transformers, "count", 0) + 1
 
 
+def check_llama(p, dist):
+    """What a single sampler of llama.cpp leaves, for cases that use one of these and nothing else."""
+    import llama_cpp
+    keys = {"top_n_sigma", "xtc_probability", "top_k", "top_p", "min_p", "typical_p"}
+    used = {k for k in DEFAULTS if p[k] != DEFAULTS[k]} - {"seed", "position", "draws", "xtc_threshold"}
+    if len(used) != 1 or not used <= keys or p["bias"] or p["allowed"] is not None or not np.isfinite(p["logits"]).all():
+        return
+    if 0 < p["xtc_probability"] < 1 or len(set(map(float, p["logits"]))) < len(p["logits"]):
+        return  # its random numbers and its order of ties are not ours
+    key = used.pop()
+    sampler = {"top_n_sigma": lambda: llama_cpp.llama_sampler_init_top_n_sigma(p["top_n_sigma"]),
+               "xtc_probability": lambda: llama_cpp.llama_sampler_init_xtc(p["xtc_probability"], p["xtc_threshold"], 1, 1),
+               "top_k": lambda: llama_cpp.llama_sampler_init_top_k(p["top_k"]),
+               "top_p": lambda: llama_cpp.llama_sampler_init_top_p(p["top_p"], 1),
+               "min_p": lambda: llama_cpp.llama_sampler_init_min_p(p["min_p"], 1),
+               "typical_p": lambda: llama_cpp.llama_sampler_init_typical(p["typical_p"], 1)}[key]()
+    data = (llama_cpp.llama_token_data * len(p["logits"]))()
+    for i, logit in enumerate(p["logits"]):
+        data[i].id, data[i].logit = i, float(logit)
+    array = llama_cpp.llama_token_data_array(data=data, size=len(data), selected=-1, sorted=False)
+    llama_cpp.llama_sampler_apply(sampler, array)
+    left = {array.data[i].id for i in range(array.size) if array.data[i].logit > -math.inf}
+    assert left == set(dist), (key, p[key], sorted(left), sorted(dist))
+    check_llama.count[key] = check_llama.count.get(key, 0) + 1
+
+
+check_llama.count = {}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check-transformers", action="store_true")
-    check = parser.parse_args().check_transformers
+    parser.add_argument("--check-llama", action="store_true")
+    options = parser.parse_args()
+    check = [f for wanted, f in ((options.check_transformers, check_transformers), (options.check_llama, check_llama)) if wanted]
     CASES.mkdir(parents=True, exist_ok=True)
     r24, r200, big = (24, 11, 4.0), (200, 12, 6.0), (5000, 13, 9.0)
     nan, inf = float("nan"), float("inf")
@@ -217,6 +257,18 @@ def main():
         make(random=r24, min_p=p, draws=8, seed=10) for p in (0.01, 0.1, 0.5, 1.0)] + [make(random=big, min_p=0.05)], check)
     write("typical", "The tokens whose surprise is nearest to the entropy stay, until their probability reaches p.", [
         make(random=r24, typical_p=p, draws=8, seed=11) for p in (0.1, 0.5, 0.9, 0.99)] + [make(random=r200, typical_p=0.3)], check)
+    write("top_n_sigma", "Logits more than n standard deviations below the largest go.", [
+        make(random=r24, top_n_sigma=n, draws=8, seed=17) for n in (0.1, 1.0, 2.5, 100.0)] + [
+        make(random=big, top_n_sigma=1.0), make(logits=[1.0, nan, -inf, 2.0, 5.0], top_n_sigma=1.5, draws=4),
+        make(logits=[2.0, 2.0, 2.0], top_n_sigma=1.0, draws=4), make(random=r200, top_n_sigma=1.0, top_k=20, draws=8),
+        make(random=r24, allowed=[1, 2, 3, 23], top_n_sigma=0.5, draws=8)], check)
+    write("xtc", "With the given probability, of the tokens above the threshold only the least likely stays.", [
+        make(random=r24, xtc_probability=1.0, xtc_threshold=t, draws=8, seed=18) for t in (0.01, 0.1, 0.2, 0.5, 0.51)] + [
+        make(random=r24, xtc_probability=0.5, draws=8, seed=s) for s in (1, 2, 3, 4)] + [
+        make(random=r24, xtc_probability=0.5, draws=1, seed=1, position=s) for s in (5, 6, 2**33)] + [
+        make(logits=[1.0, 2.0, 2.0, 2.0, 0.0], xtc_probability=1.0, xtc_threshold=0.2, draws=8),
+        make(random=r200, top_k=5, min_p=0.2, xtc_probability=1.0, draws=8, seed=19),
+        make(logits=[9.0, 0.0, 0.0], xtc_probability=1.0, draws=4)], check)
     write("penalties", "Repeat divides positive logits and multiplies the others; presence and frequency subtract.", [
         make(logits=[2.0, -2.0, 1.0, 0.0, 0.5], history=[0, 1, 0, 3], repeat_penalty=1.3, draws=8, seed=12),
         make(logits=[2.0, -2.0, 1.0, 0.0, 0.5], history=[0, 1, 0, 3], presence_penalty=0.7, draws=8, seed=13),
@@ -239,8 +291,10 @@ def main():
         make(random=r200, history=loop, temperature=1.5, top_k=100, typical_p=0.8, top_p=0.9, min_p=0.02, repeat_penalty=1.1, draws=32, seed=43),
         make(random=big, history=loop, temperature=0.7, top_k=64, top_p=0.8, typical_p=0.95, dry_multiplier=0.8, frequency_penalty=0.1,
              bias=[(100, 3.0)], draws=32, seed=44)], check)
-    if check:
+    if options.check_transformers:
         print(f"{check_transformers.count} cases agree with transformers")
+    if options.check_llama:
+        print("cases that agree with llama.cpp:", ", ".join(f"{n} {key}" for key, n in check_llama.count.items()))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ constexpr std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, st
     return counter;
 }
 
-// Uniform in [0, 1): a multiple of 2^-53.
-constexpr double uniform_at(uint64_t seed, uint64_t position) {
+// Uniform in [0, 1): a multiple of 2^-53. Each `stream` is independent of the others at the same position.
+constexpr double uniform_at(uint64_t seed, uint64_t position, uint32_t stream = 0) {
     auto bits =
-        philox4x32({uint32_t(position), uint32_t(position >> 32), 0, 0}, {uint32_t(seed), uint32_t(seed >> 32)});
+        philox4x32({uint32_t(position), uint32_t(position >> 32), stream, 0}, {uint32_t(seed), uint32_t(seed >> 32)});
     return double((uint64_t(bits[0]) << 21) ^ (bits[1] >> 11)) * 0x1p-53;
 }
 

@@ -42,6 +42,9 @@ Result<Sampler> Sampler::create(SamplerParams params, int64_t vocab_size, const 
     STERNA_CHECK(check("top_p", params.top_p, 0.0f, kLargest));
     STERNA_CHECK(check("min_p", params.min_p, -kLargest, 1.0f));
     STERNA_CHECK(check("typical_p", params.typical_p, 0.0f, kLargest));
+    STERNA_CHECK(check("top_n_sigma", params.top_n_sigma, -kLargest, kLargest));
+    STERNA_CHECK(check("xtc_probability", params.xtc_probability, -kLargest, 1.0f));
+    STERNA_CHECK(check("xtc_threshold", params.xtc_threshold, 0.0f, kLargest));
     if (!(params.repeat_penalty > 0.0f))
         return fail(ErrorCode::kBadArgument, "repeat_penalty: {}, expected more than 0", params.repeat_penalty);
     STERNA_CHECK(check("repeat_penalty", params.repeat_penalty, 0.0f, kLargest));
@@ -197,6 +200,26 @@ void Sampler::keep_marked() {
     candidates_.resize(n);
 }
 
+// The standard deviation is that of all logits that may be chosen.
+void Sampler::forbid_below_sigma() {
+    double sum = 0.0, best = -double(kInfinity);
+    int64_t n = 0;
+    for (float logit : logits_) {
+        if (logit == -kInfinity) continue;
+        sum += double(logit);
+        best = std::max(best, double(logit));
+        ++n;
+    }
+    if (n == 0) return;
+    const double mean = sum / double(n);
+    double squares = 0.0;
+    for (float logit : logits_)
+        if (logit > -kInfinity) squares += (double(logit) - mean) * (double(logit) - mean);
+    const double threshold = best - double(params_.top_n_sigma) * std::sqrt(squares / double(n));
+    for (float& logit : logits_)
+        if (double(logit) < threshold) logit = -kInfinity;
+}
+
 // From logits_, not from candidates_: it comes first.
 void Sampler::keep_top_k(size_t k) {
     auto better = [](const Candidate& a, const Candidate& b) {
@@ -286,6 +309,21 @@ void Sampler::keep_min_p() {
     std::erase_if(candidates_, [&](const Candidate& candidate) { return candidate.logit < threshold; });
 }
 
+// Of the tokens at or above the threshold, all but the least likely go; of equals the one with the largest id stays.
+void Sampler::exclude_top_choices() {
+    softmax_candidates();
+    size_t n_above = 0, stays = 0;
+    marked_.assign(candidates_.size(), 1);
+    for (size_t i = 0; i < candidates_.size(); ++i) {
+        if (!(probabilities_[i] >= params_.xtc_threshold)) continue;
+        marked_[i] = 0;
+        if (n_above++ == 0 || candidates_[i].logit <= candidates_[stays].logit) stays = i;
+    }
+    if (n_above < 2) return;
+    marked_[stays] = 1;
+    keep_marked();
+}
+
 void Sampler::apply_temperature() {
     float best = -kInfinity;
     for (const Candidate& candidate : candidates_) best = std::max(best, candidate.logit);
@@ -297,15 +335,20 @@ void Sampler::apply_temperature() {
     kernels_->softmax(scaled_.data(), int64_t(scaled_.size()), probabilities_.data());
 }
 
-Status Sampler::filter(std::span<const float> logits, std::span<const int32_t> history,
-                       std::span<const uint32_t> mask) {
+Status Sampler::filter(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask,
+                       uint64_t position) {
     STERNA_CHECK(prepare(logits, history, mask));
+    if (params_.top_n_sigma > 0.0f) forbid_below_sigma();
     const bool cut = params_.top_k > 0 && params_.top_k < vocab_size_;
     keep_top_k(cut ? size_t(params_.top_k) : size_t(vocab_size_));
     if (candidates_.empty()) return std::unexpected(likeliest(logits_).error());
     if (params_.typical_p < 1.0f) keep_typical();
     if (params_.top_p < 1.0f) keep_top_p();
     if (params_.min_p > 0.0f) keep_min_p();
+    constexpr uint32_t kXtcStream = 1;
+    if (params_.xtc_probability > 0.0f && params_.xtc_threshold <= 0.5f &&
+        uniform_at(params_.seed, position, kXtcStream) < double(params_.xtc_probability))
+        exclude_top_choices();
     return {};
 }
 
@@ -322,7 +365,7 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
         STERNA_CHECK(prepare(logits, history, mask));
         return likeliest(logits_);
     }
-    STERNA_CHECK(filter(logits, history, mask));
+    STERNA_CHECK(filter(logits, history, mask, position));
     apply_temperature();
     double total = 0.0;
     for (float p : probabilities_) total += double(p);
@@ -340,14 +383,15 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const i
 
 Result<std::vector<std::pair<int32_t, float>>> Sampler::distribution(std::span<const float> logits,
                                                                      std::span<const int32_t> history,
-                                                                     std::span<const uint32_t> mask) {
+                                                                     std::span<const uint32_t> mask,
+                                                                     uint64_t position) {
     std::vector<std::pair<int32_t, float>> left;
     if (params_.temperature <= 0.0f) {
-        STERNA_TRY(token, sample(logits, history, 0, mask));
+        STERNA_TRY(token, sample(logits, history, position, mask));
         left.emplace_back(token, 1.0f);
         return left;
     }
-    STERNA_CHECK(sample(logits, history, 0, mask));
+    STERNA_CHECK(sample(logits, history, position, mask));
     for (size_t i = 0; i < candidates_.size(); ++i) left.emplace_back(candidates_[i].token, probabilities_[i]);
     return left;
 }

@@ -3,15 +3,20 @@
 // the project's own mathematics is used (docs/numerics.md, rules 5 and 7).
 //
 // The order is llama.cpp's default chain (common/sampling.cpp); a step that is switched off is skipped:
-//   mask, logit bias -> penalties -> DRY -> top-k -> typical -> top-p -> min-p -> temperature -> draw
+//   mask, logit bias -> penalties -> DRY -> top-n-sigma -> top-k -> typical -> top-p -> min-p -> XTC -> temperature -> draw
 //   penalties    repeat: Keskar et al. 2019, "CTRL", section 4.1 (positive logits divided, others multiplied);
 //                presence and frequency: the OpenAI API's definition, logit - count * frequency - (count > 0) *
 //                presence
 //   DRY          P. E. Weidmann 2024, oobabooga/text-generation-webui pull request 5677
+//   top-n-sigma  Tang et al. 2024, "Top-n-sigma: Not All Logits Are You Need": logits more than n standard deviations
+//                below the largest go
 //   top-k        Fan et al. 2018, "Hierarchical Neural Story Generation"
 //   typical      Meister et al. 2022, "Locally Typical Sampling"
 //   top-p        Holtzman et al. 2019, "The Curious Case of Neural Text Degeneration"
 //   min-p        Nguyen et al. 2024, "Turning Up the Heat: Min-p Sampling"
+//   XTC          P. E. Weidmann 2024, oobabooga/text-generation-webui pull request 6335: with a given probability, of
+//                several tokens above a threshold only the least likely stays. Its random number is another stream of
+//                the same (seed, position).
 // Each truncation sees the distribution that the steps before it left, renormalized, at temperature 1 (the temperature
 // comes last). Temperature <= 0 takes the largest logit after mask, bias, penalties and DRY; the truncations do not
 // matter then.
@@ -41,13 +46,16 @@ struct DryParams {
 
 struct SamplerParams {
     uint64_t seed = 0;
-    float temperature = 0.8f;     // <= 0: greedy; infinity: all that is left is equally likely
-    int32_t top_k = 40;           // <= 0: off
-    float top_p = 0.95f;          // >= 1: off
-    float min_p = 0.05f;          // <= 0: off
-    float typical_p = 1.0f;       // >= 1: off
-    int32_t penalty_last_n = 64;  // tokens looked at; -1: all of the history, 0: off
-    float repeat_penalty = 1.0f;  // 1: off
+    float temperature = 0.8f;      // <= 0: greedy; infinity: all that is left is equally likely
+    int32_t top_k = 40;            // <= 0: off
+    float top_p = 0.95f;           // >= 1: off
+    float min_p = 0.05f;           // <= 0: off
+    float typical_p = 1.0f;        // >= 1: off
+    float top_n_sigma = -1.0f;     // <= 0: off
+    float xtc_probability = 0.0f;  // <= 0: off
+    float xtc_threshold = 0.1f;    // > 0.5: off, since two tokens never reach it
+    int32_t penalty_last_n = 64;   // tokens looked at; -1: all of the history, 0: off
+    float repeat_penalty = 1.0f;   // 1: off
     float presence_penalty = 0.0f;
     float frequency_penalty = 0.0f;
     DryParams dry;
@@ -88,7 +96,8 @@ public:
     // What is left before the draw, in order of id, with probabilities that sum to one: for tests and for the curious.
     Result<std::vector<std::pair<int32_t, float>>> distribution(std::span<const float> logits,
                                                                 std::span<const int32_t> history,
-                                                                std::span<const uint32_t> mask = {});
+                                                                std::span<const uint32_t> mask = {},
+                                                                uint64_t position = 0);
 
     const SamplerParams& params() const { return params_; }
 
@@ -107,11 +116,14 @@ private:
     Result<int32_t> likeliest(std::span<const float> logits) const;
 
     // Each leaves candidates_ in order of id.
-    Status filter(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask);
+    Status filter(std::span<const float> logits, std::span<const int32_t> history, std::span<const uint32_t> mask,
+                  uint64_t position);
+    void forbid_below_sigma();  // in logits_
     void keep_top_k(size_t k);
     void keep_typical();
     void keep_top_p();
     void keep_min_p();
+    void exclude_top_choices();
     float softmax_candidates();  // candidates_ -> probabilities_. Returns: log(sum(exp(logit)))
     void apply_temperature();    // the same, of the logits divided by the temperature
     void keep_marked();

@@ -7,7 +7,7 @@ namespace sterna {
 
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;  // 1: without top-n-sigma and XTC
 
 class Writer {
 public:
@@ -59,6 +59,12 @@ void visit_numbers(Params& p, Visit visit) {
     visit(p.dry.allowed_length);
     visit(p.dry.last_n);
 }
+template <typename Params, typename Visit>
+void visit_numbers_of_version_2(Params& p, Visit visit) {
+    visit(p.top_n_sigma);
+    visit(p.xtc_probability);
+    visit(p.xtc_threshold);
+}
 
 }  // namespace
 
@@ -66,6 +72,7 @@ std::vector<uint8_t> encode_sampler_params(const SamplerParams& params) {
     Writer writer;
     writer.add(kVersion);
     visit_numbers(params, [&](auto value) { writer.add(value); });
+    visit_numbers_of_version_2(params, [&](auto value) { writer.add(value); });
     writer.add(uint32_t(params.dry.sequence_breakers.size()));
     for (const auto& breaker : params.dry.sequence_breakers) {
         writer.add(uint32_t(breaker.size()));
@@ -84,9 +91,10 @@ Result<SamplerParams> decode_sampler_params(Bytes bytes, const SamplerLimits& li
     SamplerParams params;
     uint32_t version = 0, count = 0;
     reader.read(version);
-    if (version != kVersion)
-        return fail(ErrorCode::kUnsupported, "sampler parameters: version {}, expected {}", version, kVersion);
+    if (version < 1 || version > kVersion)
+        return fail(ErrorCode::kUnsupported, "sampler parameters: version {}, expected 1 to {}", version, kVersion);
     visit_numbers(params, [&](auto& value) { reader.read(value); });
+    if (version >= 2) visit_numbers_of_version_2(params, [&](auto& value) { reader.read(value); });
     reader.read(count);
     if (count > limits.max_breakers)
         return fail(ErrorCode::kLimit, "sampler parameters: {} sequence breakers, the limit is {}", count,

@@ -106,6 +106,12 @@ Recipe read_recipe(const Case& c) {
             p.min_p = float(number());
         else if (key == "typical_p")
             p.typical_p = float(number());
+        else if (key == "top_n_sigma")
+            p.top_n_sigma = float(number());
+        else if (key == "xtc_probability")
+            p.xtc_probability = float(number());
+        else if (key == "xtc_threshold")
+            p.xtc_threshold = float(number());
         else if (key == "penalty_last_n")
             words >> p.penalty_last_n;
         else if (key == "repeat_penalty")
@@ -136,7 +142,7 @@ void check_case(const Case& c, const kernels::Kernels& kernels) {
     Recipe r = read_recipe(c);
     auto sampler = Sampler::create(r.params, int64_t(r.logits.size()), kernels);
     ASSERT_TRUE(sampler) << sampler.error().message;
-    auto left = sampler->distribution(r.logits, r.history, r.mask);
+    auto left = sampler->distribution(r.logits, r.history, r.mask, r.position);
     ASSERT_TRUE(left) << left.error().message;
     ASSERT_FALSE(c.expect.empty());
     for (const std::string& line : c.expect) {

@@ -124,6 +124,9 @@ TEST(Sampler, NonsenseParametersAreNamed) {
     EXPECT_EQ(message([](auto& p) { p.temperature = kNan; }), "temperature: nan, expected -inf to inf");
     EXPECT_EQ(message([](auto& p) { p.top_p = -0.5f; }).substr(0, 21), "top_p: -0.5, expected");
     EXPECT_EQ(message([](auto& p) { p.min_p = 1.5f; }).substr(0, 20), "min_p: 1.5, expected");
+    EXPECT_EQ(message([](auto& p) { p.top_n_sigma = kNan; }).substr(0, 21), "top_n_sigma: nan, exp");
+    EXPECT_EQ(message([](auto& p) { p.xtc_probability = 2.0f; }).substr(0, 20), "xtc_probability: 2, ");
+    EXPECT_EQ(message([](auto& p) { p.xtc_threshold = -1.0f; }).substr(0, 19), "xtc_threshold: -1, ");
     EXPECT_EQ(message([](auto& p) { p.repeat_penalty = 0.0f; }), "repeat_penalty: 0, expected more than 0");
     EXPECT_EQ(message([](auto& p) { p.presence_penalty = kInfinity; }).substr(0, 16), "presence_penalty");
     EXPECT_EQ(message([](auto& p) { p.dry.allowed_length = -1; }), "dry_allowed_length: -1, expected 0 or more");
@@ -137,13 +140,15 @@ TEST(Sampler, NonsenseParametersAreNamed) {
 
 TEST(Sampler, ParametersSurviveBytes) {
     SamplerParams p;
-    p.seed = 0x123456789abcdef0u, p.top_k = 7, p.dry.sequence_breakers = {{1, 2}, {3}},
-    p.logit_bias = {{4, -kInfinity}, {5, 0.5f}};
+    p.seed = 0x123456789abcdef0u, p.top_k = 7, p.top_n_sigma = 1.5f, p.xtc_probability = 0.25f,
+    p.dry.sequence_breakers = {{1, 2}, {3}}, p.logit_bias = {{4, -kInfinity}, {5, 0.5f}};
     auto bytes = encode_sampler_params(p);
     auto back = decode_sampler_params(bytes);
     ASSERT_TRUE(back) << back.error().message;
     EXPECT_EQ(encode_sampler_params(*back), bytes);
     EXPECT_EQ(back->seed, p.seed);
+    EXPECT_EQ(back->top_n_sigma, 1.5f);
+    EXPECT_EQ(back->xtc_probability, 0.25f);
     EXPECT_EQ(back->dry.sequence_breakers, p.dry.sequence_breakers);
     EXPECT_EQ(back->logit_bias, p.logit_bias);
     for (size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_sampler_params(Bytes(bytes).first(n))) << n;
@@ -155,6 +160,21 @@ TEST(Sampler, ParametersSurviveBytes) {
         broken[i] ^= 0xff;
         (void)decode_sampler_params(broken);  // any answer, no crash
     }
+}
+
+// What version 1 did not have is off.
+TEST(Sampler, ParametersOfVersion1) {
+    SamplerParams p;
+    p.top_k = 7, p.xtc_probability = 0.5f, p.logit_bias = {{5, 0.5f}};
+    auto bytes = encode_sampler_params(p);
+    constexpr std::ptrdiff_t kNewNumbers = 4 + 8 + 13 * 4;  // behind the version, the seed and the first numbers
+    bytes.erase(bytes.begin() + kNewNumbers, bytes.begin() + kNewNumbers + 3 * 4);
+    bytes[0] = 1;
+    auto back = decode_sampler_params(bytes);
+    ASSERT_TRUE(back) << back.error().message;
+    EXPECT_EQ(back->top_k, 7);
+    EXPECT_EQ(back->xtc_probability, 0.0f);
+    EXPECT_EQ(back->logit_bias, p.logit_bias);
 }
 
 TEST(Sampler, TopLogprobs) {
