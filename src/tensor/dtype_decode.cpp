@@ -31,10 +31,6 @@ void decode_f32(const uint8_t* from, float* to, int64_t n) {
     if (n > 0) std::memcpy(to, from, size_t(n) * sizeof(float));  // no bytes may mean null pointers
 }
 
-void decode_f16(const uint8_t* from, float* to, int64_t n) {
-    for (int64_t i = 0; i < n; ++i) to[i] = half_at(from + 2 * i);
-}
-
 void decode_bf16(const uint8_t* from, float* to, int64_t n) {
     for (int64_t i = 0; i < n; ++i) to[i] = bfloat_to_float(load_le<uint16_t>(from + 2 * i));
 }

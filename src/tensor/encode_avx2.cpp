@@ -1,0 +1,2 @@
+#define STERNA_ENCODERS kAvx2Encoders
+#include "tensor/encode_body.inl"

@@ -1,0 +1,2 @@
+#define STERNA_ENCODERS kBaseEncoders
+#include "tensor/encode_body.inl"
