@@ -136,6 +136,15 @@ void add_sampling_flags(CLI::App& sub, RunOptions& options) {
         ->capture_default_str()
         ->group("Sampling");
     sub.add_option("--typical", s.typical_p, "locally typical sampling")->capture_default_str()->group("Sampling");
+    sub.add_option("--top-n-sigma", s.top_n_sigma, "only logits within n standard deviations of the largest; 0: all")
+        ->capture_default_str()
+        ->group("Sampling");
+    sub.add_option("--xtc-probability", s.xtc_probability, "how often the likeliest choices are excluded; 0: never")
+        ->capture_default_str()
+        ->group("Sampling");
+    sub.add_option("--xtc-threshold", s.xtc_threshold, "probability from which a token is such a choice")
+        ->capture_default_str()
+        ->group("Sampling");
     sub.add_option("--repeat-penalty", s.repeat_penalty, "1: off")->capture_default_str()->group("Sampling");
     sub.add_option("--repeat-last-n", s.penalty_last_n, "tokens that the penalties look at; -1: all")
         ->capture_default_str()
