@@ -60,7 +60,14 @@ public:
 
 private:
     std::unexpected<Error> wrong(const HfKey& row, const Json& value, std::string_view wanted) const {
-        return fail(ErrorCode::kBadFile, "{}: {}: {}, expected {}", where_, row.json, short_dump(value), wanted);
+        return fail(ErrorCode::kBadFile, "{}: {}: {}, expected {}", where_, name_of(row), short_dump(value), wanted);
+    }
+    // The key that was found, or the first that might have been.
+    std::string_view name_of(const HfKey& row) const {
+        const auto names = split_text(row.json, '|');
+        for (std::string_view name : names)
+            if (find_json(config_, name)) return name;
+        return names.empty() ? row.gguf : names[0];
     }
 
     Status write_default(const HfKey& row) {
@@ -158,7 +165,7 @@ private:
     Status check_is(const HfKey& row, const std::string& text) {
         for (std::string_view choice : split_text(row.choices, '|'))
             if (choice == text) return {};
-        return fail(ErrorCode::kUnsupported, "{}: {}: {}, expected {}", where_, row.json, shown_name(text),
+        return fail(ErrorCode::kUnsupported, "{}: {}: {}, expected {}", where_, name_of(row), shown_name(text),
                     join_text(split_text(row.choices, '|'), " or "));
     }
 
@@ -183,11 +190,11 @@ private:
     Status write_period(const HfKey& row, const std::string& key, const Json& value) {
         STERNA_TRY(chosen, flags(row, value));
         const size_t first = size_t(std::ranges::find(chosen, true) - chosen.begin());
-        const size_t period = first == chosen.size() ? 0 : first + 1;  // none is: 0
-        for (size_t layer = 0; layer < chosen.size() && period > 0; ++layer)
+        const size_t period = first + 1;  // none is: beyond the last layer
+        for (size_t layer = 0; layer < chosen.size(); ++layer)
             if (chosen[layer] != (layer % period == period - 1))
-                return fail(ErrorCode::kUnsupported, "{}: {}: layer {} breaks the order of one in {}", where_, row.json,
-                            layer, period);
+                return fail(ErrorCode::kUnsupported, "{}: {}: layer {} breaks the order of one in {}", where_,
+                            name_of(row), layer, period);
         return set_whole(key, int64_t(period));
     }
 
@@ -240,6 +247,18 @@ Result<Match> find_architecture_of(const Json& config, const std::string& where)
     return fail(ErrorCode::kBadFile, "{}: names no architecture (\"architectures\")", where);
 }
 
+// Of a sentence-transformers model: {"pooling_mode_cls_token": true, ...}. Empty: not said.
+std::string sentence_pooling(std::string_view text) {
+    const Json pooling = Json::parse(text, nullptr, false);
+    if (!pooling.is_object()) return {};
+    for (const char* kind : {"cls", "mean", "lasttoken"})
+        for (const char* end : {"_token", "_tokens", ""}) {
+            const Json* set = find_json(pooling, fmt::format("pooling_mode_{}{}", kind, end));
+            if (set && set->is_boolean() && set->get<bool>()) return kind;
+        }
+    return {};
+}
+
 // The maker's recommended sampling.
 Status write_sampling(const Json& generation, GgufWriter& writer) {
     struct Row {
@@ -268,14 +287,16 @@ std::string known_hf_classes() {
     return join_text(names, ", ");
 }
 
-Result<HfConfig> read_hf_config(std::string_view config_text, std::string_view generation_text, const std::string& where,
-                                GgufWriter& writer) {
+Result<HfConfig> read_hf_config(const HfConfigFiles& files, const std::string& where, GgufWriter& writer) {
+    const std::string_view config_text = files.config;
     if (config_text.size() > kMaxConfigBytes)
         return fail(ErrorCode::kLimit, "{}: {} bytes, expected at most {}", where, config_text.size(), kMaxConfigBytes);
     const Json whole = Json::parse(config_text, nullptr, false);
     if (!whole.is_object()) return fail(ErrorCode::kBadFile, "{}: not a JSON object", where);
     STERNA_TRY(match, find_architecture_of(whole, where));
-    const Json config = text_config(whole);
+    Json config = text_config(whole);
+    if (const std::string pooling = sentence_pooling(files.pooling); !pooling.empty())
+        config["sentence_pooling"] = pooling;
 
     HfConfig result;
     result.architecture = match.architecture;
@@ -294,7 +315,7 @@ Result<HfConfig> read_hf_config(std::string_view config_text, std::string_view g
     STERNA_TRY(rope_keys, write_hf_rope(config, where, result, writer));
     taken = std::move(rope_keys);
     for (const HfKey& row : own) STERNA_CHECK(rows.write(row));
-    const Json generation = Json::parse(generation_text, nullptr, false);
+    const Json generation = Json::parse(files.generation, nullptr, false);
     if (generation.is_object()) STERNA_CHECK(write_sampling(generation, writer));
     return result;
 }

@@ -22,13 +22,28 @@ struct HfConfig {
     std::vector<std::string> notes;  // a sentence for each thing that is not carried over
 };
 
-// Sets general.* and {architecture}.* keys. `where` is config.json's path, for messages; `generation` may be empty.
-Result<HfConfig> read_hf_config(std::string_view config, std::string_view generation, const std::string& where,
-                                GgufWriter& writer);
+// The texts of the files; all but the first may be empty.
+struct HfConfigFiles {
+    std::string_view config;      // config.json
+    std::string_view generation;  // generation_config.json
+    std::string_view pooling;     // 1_Pooling/config.json of sentence-transformers
+};
+
+// Sets general.* and {architecture}.* keys. `where` is config.json's path, for messages.
+Result<HfConfig> read_hf_config(const HfConfigFiles& files, const std::string& where, GgufWriter& writer);
+
+// What a config.json says besides the metadata.
+struct HfConfigFacts {
+    int64_t vocab_size = 0;
+    int64_t n_token_types = 0;
+    bool tied = false;
+    bool attention_bias = false, ffn_bias = false;
+    std::string_view dtype;                                                      // "float16"
+    std::vector<float> rope_factors, rope_factors_long, rope_factors_short;  // from the tensors
+};
 
 // The way back: a config.json that read_hf_config() turns into this metadata again, and that transformers loads.
-Result<std::string> write_hf_config(const Metadata& metadata, const Architecture& architecture, bool tied,
-                                    std::string_view dtype);
+Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFacts& facts, std::vector<std::string>& notes);
 
 // The class names of all architectures, for messages: "BertModel, BitNetForCausalLM, ...".
 std::string known_hf_classes();

@@ -20,6 +20,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kMaxShards = 4096;
 constexpr size_t kMaxIndexBytes = size_t(256) << 20;  // the largest published ones have some 10 MB
+constexpr size_t kReleasedBytes = size_t(1) << 15;  // reads of this size and more are not kept mapped
 constexpr const char* kIndexName = "model.safetensors.index.json";
 
 class SafetensorsCheckpoint : public ListedCheckpoint {
@@ -43,6 +44,10 @@ public:
     Status read(const CheckpointTensor& tensor, int64_t first, std::span<float> to) const override {
         const Fact& fact = facts_[position(tensor)];
         read_elements(fact.type, fact.data, first, to);
+        // The widest tensors (an embedding of 1 GB) would be all of a conversion's memory if they were kept to their end.
+        const size_t width = size_t(element_bytes(fact.type)), n_bytes = to.size() * width;
+        if (n_bytes >= kReleasedBytes)
+            files_[fact.file].release(fact.data.subspan(size_t(first) * width, n_bytes));
         return {};
     }
     void release(const CheckpointTensor& tensor) const override {

@@ -1,0 +1,315 @@
+#include "convert/hf_export.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "base/mapped_file.h"
+#include "convert/hf_changes.h"
+#include "convert/hf_config.h"
+#include "convert/hf_tokenizer.h"
+#include "format/safetensors.h"
+#include "model/model.h"
+
+namespace sterna {
+
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+constexpr int64_t kChunk = int64_t(1) << 18;  // values decoded at a time, and rounded up to a row
+
+struct Target {
+    ElementType element;
+    DType type;
+    std::string_view torch_name;
+};
+
+Result<Target> target_of(std::string_view type) {
+    const DTypeTraits* traits = dtype_by_name(type);
+    if (traits && traits->type == DType::kF32) return Target{ElementType::kF32, DType::kF32, "float32"};
+    if (traits && traits->type == DType::kF16) return Target{ElementType::kF16, DType::kF16, "float16"};
+    if (traits && traits->type == DType::kBF16) return Target{ElementType::kBF16, DType::kBF16, "bfloat16"};
+    return fail(ErrorCode::kBadArgument, "--type {}: safetensors are written as f32, f16 or bf16", type);
+}
+
+int64_t row_length(const TensorView& tensor) {
+    return tensor.shape[0];
+}
+int64_t rows_of(const TensorView& tensor) {
+    return tensor.n_elements() / tensor.shape[0];
+}
+
+void decode_rows(const TensorView& tensor, int64_t first, int64_t n, std::span<float> to) {
+    const DTypeTraits* traits = dtype_traits(tensor.type);
+    const size_t row_bytes = size_t(row_length(tensor) / traits->block_size * traits->block_bytes);
+    traits->decode(tensor.data.data() + size_t(first) * row_bytes, to.data(), n * row_length(tensor));
+}
+
+// One tensor of the result: rows of a GGUF tensor in some order, maybe with a value added or multiplied.
+struct Recipe {
+    const TensorView* from;
+    Change change;
+    int64_t first_row, n_rows;  // of the GGUF tensor; for vectors that move, of its values
+    int64_t n_heads, turning;
+    float scale;
+};
+
+// Where row `row` of the Hugging Face tensor lies in the GGUF tensor.
+int64_t gguf_row(const Recipe& recipe, int64_t row) {
+    if (recipe.change == Change::kHeadsQkv) {
+        const int64_t head_dim = recipe.n_rows / 3 / recipe.n_heads;
+        const int64_t head = row / (3 * head_dim), which = row / head_dim % 3;
+        return which * recipe.n_heads * head_dim + head * head_dim + row % head_dim;
+    }
+    if (recipe.change != Change::kInterleaveQ && recipe.change != Change::kInterleaveK) return recipe.first_row + row;
+    const int64_t head_dim = recipe.n_rows / recipe.n_heads, in_head = row % head_dim;
+    if (in_head >= recipe.turning) return row;
+    return row - in_head + in_head % (recipe.turning / 2) * 2 + in_head / (recipe.turning / 2);
+}
+
+void change_values(const Recipe& recipe, std::span<float> values) {
+    if (recipe.change == Change::kPlusOne)
+        for (float& value : values) value -= 1.0f;
+    if (recipe.change == Change::kNegExp)
+        for (float& value : values) value = std::log(-value);
+    if (recipe.change == Change::kTernaryScale)
+        for (float& value : values) value *= recipe.scale;
+}
+
+using RowSink = FunctionRef<Status(std::span<const float>)>;
+
+Status produce_rows(const Recipe& recipe, RowSink sink) {
+    const TensorView& from = *recipe.from;
+    const bool vector = from.n_dims == 1;
+    const int64_t columns = vector ? 1 : row_length(from), step = std::max<int64_t>(1, kChunk / columns);
+    std::vector<float> all, chunk;
+    if (vector) {
+        all.resize(size_t(from.n_elements()));
+        decode_rows(from, 0, 1, all);
+    }
+    for (int64_t row = 0; row < recipe.n_rows; row += step) {
+        const int64_t n = std::min(step, recipe.n_rows - row);
+        chunk.resize(size_t(n * columns));
+        for (int64_t i = 0; i < n;) {
+            const int64_t at = gguf_row(recipe, row + i);
+            int64_t run = 1;
+            while (i + run < n && gguf_row(recipe, row + i + run) == at + run) ++run;
+            if (vector)
+                std::copy_n(all.begin() + at, run, chunk.begin() + i);
+            else
+                decode_rows(from, at, run, std::span(chunk).subspan(size_t(i * columns), size_t(run * columns)));
+            i += run;
+        }
+        change_values(recipe, chunk);
+        STERNA_CHECK(sink(chunk));
+    }
+    return {};
+}
+
+// GPT-2's Conv1D: [n_in, n_out] of a matrix [n_out, n_in].
+Status produce_transposed(const TensorView& from, RowSink sink) {
+    constexpr int64_t kPanel = 64;
+    const int64_t columns = row_length(from), rows = rows_of(from);
+    std::vector<float> whole(size_t(columns * rows)), panel;
+    decode_rows(from, 0, rows, whole);
+    for (int64_t first = 0; first < columns; first += kPanel) {
+        const int64_t n = std::min(kPanel, columns - first);
+        panel.resize(size_t(n * rows));
+        for (int64_t i = 0; i < n; ++i)
+            for (int64_t r = 0; r < rows; ++r) panel[size_t(i * rows + r)] = whole[size_t(r * columns + first + i)];
+        STERNA_CHECK(sink(panel));
+    }
+    return {};
+}
+
+class Exporter {
+public:
+    Exporter(const GgufFile& file, const std::string& source, Target target, const std::atomic<bool>* cancel)
+        : file_(file), source_(source), target_(target), cancel_(cancel) {}
+
+    Status plan() {
+        STERNA_TRY(plan, plan_model(file_, {}));
+        config_ = std::move(plan.config);
+        architecture_ = plan.architecture;
+        if (architecture_->hf.classes.empty())
+            return fail(ErrorCode::kUnsupported, "{}: architecture {} cannot be written as a Hugging Face checkpoint",
+                        source_, config_.architecture);
+        const std::vector<TensorSpec> table = architecture_->tensors(config_);
+        STERNA_CHECK(check_tensors(config_, table, file_, {}));
+        for (const TensorSpec& spec : table)
+            if (spec.gguf_name.find("{}") == std::string_view::npos) STERNA_CHECK(add(spec, -1));
+        for (int64_t layer = 0; layer < config_.n_layers; ++layer)
+            for (const TensorSpec& spec : table)
+                if (spec.gguf_name.find("{}") != std::string_view::npos && spec.applies(config_, layer))
+                    STERNA_CHECK(add(spec, layer));
+        return {};
+    }
+
+    const SafetensorsWriter& writer() const { return writer_; }
+
+    Result<std::string> config_json(std::vector<std::string>& notes) const {
+        HfConfigFacts facts;
+        facts.vocab_size = config_.vocab_size;
+        if (const TensorView* types = file_.find_tensor("token_types.weight")) facts.n_token_types = types->shape[1];
+        facts.tied = !file_.find_tensor("output.weight");
+        facts.attention_bias = file_.find_tensor("blk.0.attn_q.bias") != nullptr;
+        facts.ffn_bias = file_.find_tensor("blk.0.ffn_up.bias") != nullptr;
+        facts.dtype = target_.torch_name;
+        facts.rope_factors = floats("rope_freqs.weight");
+        facts.rope_factors_long = floats("rope_factors_long.weight");
+        facts.rope_factors_short = floats("rope_factors_short.weight");
+        return write_hf_config(file_, facts, notes);
+    }
+
+private:
+    std::vector<float> floats(const char* name) const {
+        const TensorView* tensor = file_.find_tensor(name);
+        if (!tensor) return {};
+        std::vector<float> values(size_t(tensor->n_elements()));
+        dtype_traits(tensor->type)->decode(tensor->data.data(), values.data(), tensor->n_elements());
+        return values;
+    }
+
+    Status add(const TensorSpec& spec, int64_t layer) {
+        if (spec.hf_name.empty()) return {};
+        const std::string name = layer >= 0 ? layer_name(spec.gguf_name, layer) : std::string(spec.gguf_name);
+        const TensorView* tensor = file_.find_tensor(name);
+        if (!tensor) return {};
+        const std::string hf_name = layer >= 0 ? layer_name(spec.hf_name, layer) : std::string(spec.hf_name);
+        std::vector<int64_t> shape(tensor->shape.begin(), tensor->shape.begin() + tensor->n_dims);
+        std::ranges::reverse(shape);
+        const size_t at = size_t(std::max<int64_t>(layer, 0));
+        Recipe recipe{tensor, spec.change, 0, tensor->n_dims == 1 ? tensor->n_elements() : rows_of(*tensor),
+                      spec.change == Change::kInterleaveK ? config_.n_kv_heads[at] : config_.n_heads[at],
+                      config_.rope.n_dims, 1.0f};
+        switch (spec.change) {
+            case Change::kNone:
+            case Change::kPlusOne:
+            case Change::kNegExp:
+            case Change::kHeadsQkv:
+                break;
+            case Change::kInterleaveQ:
+            case Change::kInterleaveK:
+                recipe.turning = std::min(recipe.turning, recipe.n_rows / recipe.n_heads);
+                break;
+            case Change::kTernaryScale: {
+                const std::vector<float> scale = floats((name.substr(0, name.rfind('.')) + ".scale").c_str());
+                if (!scale.empty()) recipe.scale = scale[0];
+                break;
+            }
+            case Change::kTranspose:
+                if (shape.size() != 2) return refuse(name);
+                std::swap(shape[0], shape[1]);
+                return writer_.add(hf_name, target_.element, shape, [this, tensor](SafetensorsWriter::Sink sink) {
+                    return encoded(*tensor, sink, [&](RowSink rows) { return produce_transposed(*tensor, rows); });
+                });
+            case Change::kStack: {
+                const int64_t n = shape[0];
+                shape.erase(shape.begin());
+                recipe.n_rows /= n;
+                for (int64_t i = 0; i < n; ++i) {
+                    recipe.first_row = i * recipe.n_rows;
+                    STERNA_CHECK(add_rows(layer_name(hf_name, i), shape, recipe));
+                }
+                return {};
+            }
+            default:
+                return refuse(name);
+        }
+        return add_rows(hf_name, std::move(shape), recipe);
+    }
+
+    std::unexpected<Error> refuse(const std::string& name) const {
+        return fail(ErrorCode::kUnsupported, "{}: {}: several such tensors make one of the checkpoint's, which is not "
+                    "written yet", source_, name);
+    }
+
+    Status add_rows(const std::string& name, std::vector<int64_t> shape, const Recipe& recipe) {
+        return writer_.add(name, target_.element, std::move(shape), [this, recipe](SafetensorsWriter::Sink sink) {
+            return encoded(*recipe.from, sink, [&](RowSink rows) { return produce_rows(recipe, rows); });
+        });
+    }
+
+    Status encoded(const TensorView& tensor, SafetensorsWriter::Sink sink, FunctionRef<Status(RowSink)> produce) const {
+        std::vector<uint8_t> bytes;
+        auto encode = [&](std::span<const float> values) -> Status {
+            if (cancel_ && cancel_->load(std::memory_order_relaxed))
+                return fail(ErrorCode::kCancelled, "{}: cancelled", source_);
+            bytes.resize(size_t(*dtype_bytes(target_.type, values.size())));
+            dtype_traits(target_.type)->encode(values.data(), bytes.data(), int64_t(values.size()), nullptr);
+            return sink(bytes);
+        };
+        Status done = produce(encode);
+        file_.release(tensor);
+        return done;
+    }
+
+    const GgufFile& file_;
+    const std::string& source_;
+    Target target_;
+    const std::atomic<bool>* cancel_;
+    Config config_;
+    const Architecture* architecture_ = nullptr;
+    SafetensorsWriter writer_;
+};
+
+Status write_text(const fs::path& path, const std::string& text, HfExport& result) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+    STERNA_CHECK(write_file_atomically(path.string(), {bytes, text.size()}));
+    result.paths.push_back(path.string());
+    return {};
+}
+
+std::string tokenizer_config(const Metadata& metadata) {
+    Json out = {{"tokenizer_class", "PreTrainedTokenizerFast"}};
+    const auto tokens = metadata.get_strings("tokenizer.ggml.tokens");
+    constexpr std::pair<const char*, const char*> kIds[] = {{"bos_token", "tokenizer.ggml.bos_token_id"},
+                                                            {"eos_token", "tokenizer.ggml.eos_token_id"},
+                                                            {"unk_token", "tokenizer.ggml.unknown_token_id"},
+                                                            {"pad_token", "tokenizer.ggml.padding_token_id"}};
+    for (const auto& [json, gguf] : kIds) {
+        const auto id = metadata.get_int(gguf);
+        if (tokens && id && *id >= 0 && size_t(*id) < tokens->size()) out[json] = std::string((*tokens)[size_t(*id)]);
+    }
+    for (const char* flag : {"add_bos_token", "add_eos_token"})
+        if (const auto value = metadata.get_bool(std::string("tokenizer.ggml.") + flag)) out[flag] = *value;
+    if (const auto text = metadata.get_string("tokenizer.chat_template")) out["chat_template"] = std::string(*text);
+    return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace
+
+Result<HfExport> export_to_safetensors(const GgufFile& file, const std::string& source, const std::string& folder,
+                                       std::string_view type, const std::atomic<bool>* cancel) {
+    STERNA_TRY(target, target_of(type));
+    Exporter exporter(file, source, target, cancel);
+    STERNA_CHECK(exporter.plan());
+    HfExport result;
+    STERNA_TRY(config, exporter.config_json(result.notes));
+    std::error_code problem;
+    fs::create_directories(folder, problem);
+    if (problem) return fail(ErrorCode::kIo, "{}: cannot create: {}", folder, problem.message());
+    const fs::path to = folder;
+    STERNA_CHECK(exporter.writer().write((to / "model.safetensors").string()));
+    result.paths.push_back((to / "model.safetensors").string());
+    STERNA_CHECK(write_text(to / "config.json", config, result));
+    if (!file.has("tokenizer.ggml.tokens")) {
+        result.notes.push_back(fmt::format("{}: has no tokenizer, so none is written", source));
+        return result;
+    }
+    auto tokenizer = tokenizer_json(file);
+    if (!tokenizer) {
+        result.notes.push_back(fmt::format("tokenizer.json is not written: {}", tokenizer.error().message));
+        return result;
+    }
+    STERNA_CHECK(write_text(to / "tokenizer.json", *tokenizer, result));
+    STERNA_CHECK(write_text(to / "tokenizer_config.json", tokenizer_config(file), result));
+    return result;
+}
+
+}  // namespace sterna
