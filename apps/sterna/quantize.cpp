@@ -63,8 +63,8 @@ Result<uint64_t> parse_size(const std::string& text) {
     constexpr struct {
         const char* name;
         double factor;
-    } kUnits[] = {{"", 1},         {"b", 1},           {"kb", 1e3},        {"mb", 1e6},      {"gb", 1e9},
-                  {"m", 1e6},      {"g", 1e9},         {"kib", 1024.0},    {"mib", 1048576}, {"gib", 1073741824}};
+    } kUnits[] = {{"", 1},    {"b", 1},   {"kb", 1e3},     {"mb", 1e6},      {"gb", 1e9},
+                  {"m", 1e6}, {"g", 1e9}, {"kib", 1024.0}, {"mib", 1048576}, {"gib", 1073741824}};
     for (const auto& each : kUnits)
         if (unit == each.name && number > 0 && number * each.factor < 1e15) return uint64_t(number * each.factor);
     return fail(ErrorCode::kBadArgument, "--size {}: expected a size like 1.9GB", text);
@@ -90,8 +90,7 @@ Result<PlanOptions> plan_options(const Options& options) {
     }
     for (const std::string& rule : options.tensor_types) {
         const size_t at = rule.rfind('=');
-        if (at == std::string::npos)
-            return fail(ErrorCode::kBadArgument, "--tensor-type {}: expected NAME=TYPE", rule);
+        if (at == std::string::npos) return fail(ErrorCode::kBadArgument, "--tensor-type {}: expected NAME=TYPE", rule);
         STERNA_TRY(type, parse_dtype(rule.substr(at + 1)));
         plan.overrides.push_back({rule.substr(0, at), type});
     }
@@ -130,10 +129,14 @@ Json report_json(const WriteReport& report, const TypePlan& plan, const Feedback
     out["resumed_tensors"] = report.n_resumed;
     out["tensors"] = Json::array();
     for (const TensorReport& tensor : report.tensors) {
-        Json row{{"name", tensor.name},           {"from", dtype_traits(tensor.from)->name},
-                 {"type", dtype_traits(tensor.type)->name}, {"bytes", tensor.n_bytes},
-                 {"sha256", tensor.sha256},       {"rmse", tensor.rmse},
-                 {"relative_error", tensor.relative}, {"finite", tensor.finite}};
+        Json row{{"name", tensor.name},
+                 {"from", dtype_traits(tensor.from)->name},
+                 {"type", dtype_traits(tensor.type)->name},
+                 {"bytes", tensor.n_bytes},
+                 {"sha256", tensor.sha256},
+                 {"rmse", tensor.rmse},
+                 {"relative_error", tensor.relative},
+                 {"finite", tensor.finite}};
         if (feedback) {
             if (auto at = feedback->verdicts().find(tensor.name); at != feedback->verdicts().end())
                 row["held_out_error"] = {{"plain", at->second.plain}, {"feedback", at->second.feedback}};
@@ -220,7 +223,8 @@ Result<int> quantize(const Options& options) {
     if (weighted) {
         STERNA_TRY(n_known, importance.check(source->tensors()));
         if (n_known == 0)
-            return fail(ErrorCode::kBadArgument, "{}: knows none of the tensors of {}", options.imatrix, options.source);
+            return fail(ErrorCode::kBadArgument, "{}: knows none of the tensors of {}", options.imatrix,
+                        options.source);
     }
     STERNA_TRY(plan, make_plan(*source, options, weighted ? &importance : nullptr));
     if (plan.n_fallback > 0 && !options.quiet)

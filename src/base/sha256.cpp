@@ -36,7 +36,8 @@ bool has_instructions() {
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 29 & 1) && __builtin_cpu_supports("sse4.1");
 }
 
-__attribute__((target("sha,sse4.1"))) void compress_with_instructions(uint32_t* state, const uint8_t* blocks, size_t n) {
+__attribute__((target("sha,sse4.1"))) void compress_with_instructions(uint32_t* state, const uint8_t* blocks,
+                                                                      size_t n) {
     const __m128i swap = _mm_set_epi64x(0x0c0d0e0f08090a0b, 0x0405060700010203);
     // The instructions want the state as (a, b, e, f) and (c, d, g, h), highest lane first.
     __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state));
@@ -56,8 +57,7 @@ __attribute__((target("sha,sse4.1"))) void compress_with_instructions(uint32_t* 
                 const __m128i sum = _mm_add_epi32(_mm_sha256msg1_epu32(w[i % 4], w[(i + 1) % 4]), shifted);
                 w[i % 4] = _mm_sha256msg2_epu32(sum, w[(i + 3) % 4]);
             }
-            const __m128i constants =
-                _mm_loadu_si128(reinterpret_cast<const __m128i*>(kRoundConstants.data() + 4 * i));
+            const __m128i constants = _mm_loadu_si128(reinterpret_cast<const __m128i*>(kRoundConstants.data() + 4 * i));
             const __m128i terms = _mm_add_epi32(w[i % 4], constants);
             cdgh = _mm_sha256rnds2_epu32(cdgh, abef, terms);
             abef = _mm_sha256rnds2_epu32(abef, cdgh, _mm_shuffle_epi32(terms, 0x0e));

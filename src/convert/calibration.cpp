@@ -9,9 +9,9 @@ namespace sterna {
 
 namespace {
 
-constexpr int64_t kHeldEvery = 5;    // windows
-constexpr int64_t kMinGroup = 256;   // columns: one K block
-constexpr int64_t kTile = 64;        // columns to either side of a task's square: 16 kB of sums
+constexpr int64_t kHeldEvery = 5;   // windows
+constexpr int64_t kMinGroup = 256;  // columns: one K block
+constexpr int64_t kTile = 64;       // columns to either side of a task's square: 16 kB of sums
 
 // Eight lanes; two registers where a register holds four.
 using F8 = float __attribute__((vector_size(32), aligned(4)));
@@ -85,8 +85,8 @@ public:
         seen.count += double(n_rows);
         if (!options_.moments || seen.expert >= 0) return;
         // Matrices that are multiplied in one go see the same rows: they share one set of moments.
-        const bool same = rows == last_rows_ && n_rows == last_n_rows_ && last_moments_ &&
-                          last_moments_->n_columns == n_cols;
+        const bool same =
+            rows == last_rows_ && n_rows == last_n_rows_ && last_moments_ && last_moments_->n_columns == n_cols;
         if (!entry.moments) entry.moments = same ? last_moments_ : make_moments(n_cols);
         const bool counted = same && entry.moments == last_moments_;
         last_rows_ = rows;
@@ -109,8 +109,7 @@ public:
             for (const auto& [expert, seen] : parts) {
                 for (size_t i = 0; i < n_columns; ++i) {
                     const float sum = i < seen->sums.size() ? float(seen->sums[i]) : 0.0f;
-                    if (!std::isfinite(sum))
-                        return fail(ErrorCode::kBadFile, "{}: its inputs are not finite", name);
+                    if (!std::isfinite(sum)) return fail(ErrorCode::kBadFile, "{}: its inputs are not finite", name);
                     stack.sums.push_back(sum);
                 }
                 stack.counts.push_back(float(seen->count));
@@ -212,8 +211,7 @@ Result<Calibration> calibrate(const Model& model, const Tokenizer& tokenizer, Th
         STERNA_CHECK(session->append(window));
         collector.begin_window(w);
         // Every position wants logits, so that the last layer and the output see all rows.
-        STERNA_CHECK(engine->evaluate(
-            *session, 0, [](size_t, int64_t, std::span<const float>) {}, options.cancel));
+        STERNA_CHECK(engine->evaluate(*session, 0, [](size_t, int64_t, std::span<const float>) {}, options.cancel));
         if (options.progress) options.progress(w + 1, n_windows);
     }
     Calibration calibration;

@@ -10,9 +10,9 @@ namespace sterna {
 
 namespace {
 
-constexpr double kDamping = 0.01;      // of the mean diagonal: keeps what the calibration text never used from steering
-constexpr int64_t kJudgedRows = 64;    // of a tensor, spread evenly
-constexpr int64_t kMinTokens = 1024;   // fewer say too little about how columns vary together
+constexpr double kDamping = 0.01;     // of the mean diagonal: keeps what the calibration text never used from steering
+constexpr int64_t kJudgedRows = 64;   // of a tensor, spread evenly
+constexpr int64_t kMinTokens = 1024;  // fewer say too little about how columns vary together
 constexpr double kMinRowsPerColumn = 1.0;
 
 // The lower triangle was summed, tile by tile.
@@ -123,7 +123,8 @@ std::shared_ptr<const FeedbackEncoder::Factor> FeedbackEncoder::factor_of(const 
 void FeedbackEncoder::encode_rows(const Factor& factor, DType type, int64_t n, const float* from, uint8_t* to) const {
     const Moments& moments = *factor.moments;
     const DTypeTraits& traits = *dtype_traits(type);
-    const int64_t n_cols = moments.n_columns, block = traits.block_size, row_bytes = n_cols / block * traits.block_bytes;
+    const int64_t n_cols = moments.n_columns, block = traits.block_size,
+                  row_bytes = n_cols / block * traits.block_bytes;
     std::vector<float> values(from, from + n * n_cols);
     std::vector<float> errors(size_t(n * block));
     std::vector<uint8_t> levels{};

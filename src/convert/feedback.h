@@ -56,6 +56,7 @@ private:
 };
 
 // Mean over rows of e' M e for errors e [n_rows][n_columns], group by group.
-double moment_error(const Moments& moments, const std::vector<float>& set, double n, const float* errors, int64_t n_rows);
+double moment_error(const Moments& moments, const std::vector<float>& set, double n, const float* errors,
+                    int64_t n_rows);
 
 }  // namespace sterna

@@ -30,7 +30,8 @@ constexpr int64_t kMeasuredRows = 64;      // of each tensor, spread evenly: its
 // What lies between encoding and the disk: a thread that hashes and writes batches in order.
 class Output {
 public:
-    Output(std::vector<PartialFile>& files, Journal& journal) : files_(files), journal_(journal), thread_([this] { work(); }) {}
+    Output(std::vector<PartialFile>& files, Journal& journal)
+        : files_(files), journal_(journal), thread_([this] { work(); }) {}
 
     ~Output() {
         {
@@ -45,7 +46,7 @@ public:
         size_t file;
         uint64_t offset;
         std::vector<uint8_t> owned;
-        Bytes bytes;            // of `owned`, or of the source
+        Bytes bytes;             // of `owned`, or of the source
         TensorReport* finished;  // with a tensor's last batch: takes the digest
         size_t index;            // of that tensor
     };
@@ -169,8 +170,7 @@ public:
         if (traits_.type == tensor_.exact && encode_lossless(traits_.type, values, to, n * n_cols_)) {
             // The source was packed on this very grid.
         } else if (options_.encoder && options_.encoder->handles(tensor_, traits_.type)) {
-            options_.encoder->encode(tensor_, traits_.type, first, n, scratch.values,
-                                     {to, size_t(n * row_bytes_)});
+            options_.encoder->encode(tensor_, traits_.type, first, n, scratch.values, {to, size_t(n * row_bytes_)});
         } else if (importance_.empty()) {
             traits_.encode(values, to, n * n_cols_, nullptr);
         } else {
@@ -228,8 +228,8 @@ public:
         if (!status) {
             Error error = std::move(status).error();
             if (error.code == ErrorCode::kCancelled || error.code == ErrorCode::kIo)
-                error.message += fmt::format("; what is written stays in {}.partial, and the same command goes on",
-                                             files_[0].path);
+                error.message +=
+                    fmt::format("; what is written stays in {}.partial, and the same command goes on", files_[0].path);
             return std::unexpected(std::move(error));
         }
         for (PartialFile& file : files) STERNA_CHECK(file.finish());
@@ -375,7 +375,7 @@ private:
             const bool copied = plan_.types[i] == tensors[i].exact && !tensors[i].stored.empty();
             Result<bool> going = copied ? copy(output, i) : encode(output, i);
             if (!going) return std::unexpected(std::move(going).error());
-            if (!*going) break;  // drain() says why
+            if (!*going) break;                        // drain() says why
             if (copied) STERNA_CHECK(output.drain());  // the bytes are the source's own
             source_.release(tensors[i]);
         }
@@ -400,8 +400,12 @@ private:
         for (uint64_t at = 0; at < tensor.stored.size(); at += kBatchBytes) {
             const uint64_t n = std::min<uint64_t>(kBatchBytes, tensor.stored.size() - at);
             const bool last = at + n == tensor.stored.size();
-            if (!output.put({place.file, place.offset + at, {}, tensor.stored.subspan(size_t(at), size_t(n)),
-                             last ? &report_.tensors[index] : nullptr, index}))
+            if (!output.put({place.file,
+                             place.offset + at,
+                             {},
+                             tensor.stored.subspan(size_t(at), size_t(n)),
+                             last ? &report_.tensors[index] : nullptr,
+                             index}))
                 return false;
             STERNA_CHECK(step(n));
         }

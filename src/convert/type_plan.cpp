@@ -40,14 +40,32 @@ constexpr struct {
 } kAliases[] = {{"Q3_K", "Q3_K_M"}, {"Q4_K", "Q4_K_M"}, {"Q5_K", "Q5_K_M"}};
 
 // Matrices that a step multiplies by little or that steer it: they stay F32.
-constexpr std::string_view kKeptWhole[] = {
-    "_norm.weight",        "ffn_gate_inp.weight",    "ffn_gate_inp_shexp.weight", "position_embd.weight",
-    "token_types.weight",  "altup",                  "laurel",                    "per_layer_model_proj",
-    "ssm_conv1d",          "shortconv.conv.weight",  "time_mix_first.weight",     "time_mix_w0.weight",
-    "time_mix_w1.weight",  "time_mix_w2.weight",     "time_mix_v0.weight",        "time_mix_v1.weight",
-    "time_mix_v2.weight",  "time_mix_a0.weight",     "time_mix_a1.weight",        "time_mix_a2.weight",
-    "time_mix_g1.weight",  "time_mix_g2.weight",     "time_mix_decay_w1.weight",  "time_mix_decay_w2.weight",
-    "time_mix_lerp_fused", "attn_rel_b.weight"};
+constexpr std::string_view kKeptWhole[] = {"_norm.weight",
+                                           "ffn_gate_inp.weight",
+                                           "ffn_gate_inp_shexp.weight",
+                                           "position_embd.weight",
+                                           "token_types.weight",
+                                           "altup",
+                                           "laurel",
+                                           "per_layer_model_proj",
+                                           "ssm_conv1d",
+                                           "shortconv.conv.weight",
+                                           "time_mix_first.weight",
+                                           "time_mix_w0.weight",
+                                           "time_mix_w1.weight",
+                                           "time_mix_w2.weight",
+                                           "time_mix_v0.weight",
+                                           "time_mix_v1.weight",
+                                           "time_mix_v2.weight",
+                                           "time_mix_a0.weight",
+                                           "time_mix_a1.weight",
+                                           "time_mix_a2.weight",
+                                           "time_mix_g1.weight",
+                                           "time_mix_g2.weight",
+                                           "time_mix_decay_w1.weight",
+                                           "time_mix_decay_w2.weight",
+                                           "time_mix_lerp_fused",
+                                           "attn_rel_b.weight"};
 
 char lower(char c) {
     return c >= 'A' && c <= 'Z' ? char(c + 32) : c;

@@ -49,9 +49,7 @@ double damage_of(const ModelSource& source, const SourceTensor& tensor, DType ty
 std::vector<Choice> hull(std::vector<Choice> choices) {
     std::ranges::sort(choices, {}, [](const Choice& c) { return std::pair(c.n_bytes, c.damage); });
     std::vector<Choice> kept;
-    auto slope = [](const Choice& a, const Choice& b) {
-        return (a.damage - b.damage) / double(b.n_bytes - a.n_bytes);
-    };
+    auto slope = [](const Choice& a, const Choice& b) { return (a.damage - b.damage) / double(b.n_bytes - a.n_bytes); };
     for (const Choice& choice : choices) {
         if (!kept.empty() && choice.damage >= kept.back().damage) continue;
         while (kept.size() > 1 && slope(kept[kept.size() - 2], kept.back()) <= slope(kept.back(), choice))
@@ -119,7 +117,8 @@ Result<TypePlan> search_types(const ModelSource& source, ThreadPool& pool, const
         Choice& choice = choices[task.tensor][task.choice];
         choice.damage = damage_of(source, tensor, choice.type, weights, status[size_t(index)]);
         // The output's noise goes into the logits undamped; the embedding alone touches each token once.
-        const bool is_output = tensor.name == "output.weight" || (!facts.has_output && tensor.name == "token_embd.weight");
+        const bool is_output =
+            tensor.name == "output.weight" || (!facts.has_output && tensor.name == "token_embd.weight");
         if (is_output) choice.damage *= double(std::max<int64_t>(1, facts.n_layers)) / 2.0;
     });
     if (options.cancel && options.cancel->load()) return fail(ErrorCode::kCancelled, "the search for types: stopped");

@@ -11,8 +11,7 @@ namespace sterna::detail {
 
 const Encoders& encoders() {
 #ifdef STERNA_ENCODE_AVX2
-    static const bool has_avx2 =
-        __builtin_cpu_supports("avx2") && std::strcmp(kernels::active().name, "scalar") != 0;
+    static const bool has_avx2 = __builtin_cpu_supports("avx2") && std::strcmp(kernels::active().name, "scalar") != 0;
     if (has_avx2) return kAvx2Encoders;
 #endif
     return kBaseEncoders;

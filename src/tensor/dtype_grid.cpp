@@ -151,8 +151,7 @@ void write_block_levels(DType type, const uint8_t* levels, uint8_t* block) {
         case DType::kIQ4_NL:
             return put_nibbles(as<BlockIQ4_NL>(block).qs, nullptr, levels);
         case DType::kIQ4_XS:
-            for (int k = 0; k < 8; ++k)
-                put_nibbles(as<BlockIQ4_XS>(block).qs + 16 * k, nullptr, levels + 32 * k);
+            for (int k = 0; k < 8; ++k) put_nibbles(as<BlockIQ4_XS>(block).qs + 16 * k, nullptr, levels + 32 * k);
             return;
         case DType::kQ2_K:
             return put_planes(as<BlockQ2_K>(block).qs, levels);

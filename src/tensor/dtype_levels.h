@@ -21,7 +21,8 @@ static inline void put_planes(uint8_t* qs, const uint8_t* levels) {
     for (int half = 0; half < 2; ++half)
         for (int l = 0; l < 32; ++l) {
             const uint8_t* from = levels + 128 * half + l;
-            qs[32 * half + l] = uint8_t((from[0] & 3) | (from[32] & 3) << 2 | (from[64] & 3) << 4 | (from[96] & 3) << 6);
+            qs[32 * half + l] =
+                uint8_t((from[0] & 3) | (from[32] & 3) << 2 | (from[64] & 3) << 4 | (from[96] & 3) << 6);
         }
 }
 

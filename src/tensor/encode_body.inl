@@ -102,7 +102,8 @@ inline void encode_offset(const float* from, uint8_t* to, int64_t n, const float
 }
 
 template <bool kWeighted>
-inline void encode_iq4_nl_with(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort) {
+inline void encode_iq4_nl_with(const float* from, uint8_t* to, int64_t n, const float* importance,
+                               const Effort& effort) {
     each_eight<BlockIQ4_NL, 32, kWeighted>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockIQ4_NL* blocks) {
             const F8 d = fit_scale<Iq4, 32, kWeighted, true>(runs, effort.low, effort.high, effort.n_refits);
@@ -137,25 +138,26 @@ inline F8 error_and_sums(const Runs<32>& runs, F8 d, Sums& sums) {
 template <bool kWeighted>
 inline void encode_q8_0_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     using Levels = Uniform<-127, 127>;
-    each_eight<BlockQ8_0, 32, kWeighted>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
-            const F8 zero = {};
-            F8 top = largest(runs);
-            top = top < zero ? -top : top;
-            F8 d = through_half(top / 127.0f);
-            Sums sums, unused;
-            const F8 error = error_and_sums<kWeighted>(runs, d, sums);
-            F8 refitted = through_half(sums.xq / sums.qq);
-            refitted = sums.qq > zero ? refitted : d;
-            const F8 new_error = error_and_sums<kWeighted>(runs, refitted, unused);
-            d = new_error < error ? refitted : d;
-            const F8 id = inverse(d);
-            for (int b = 0; b < count; ++b) {
-                store_half(blocks[b].d, d[b]);
-                const float* values = x + 32 * b;
-                for (int i = 0; i < 32; ++i) blocks[b].qs[i] = int8_t(int(Levels::nearest(values[i] * id[b])));
-            }
-        });
+    each_eight<BlockQ8_0, 32, kWeighted>(from, to, n, importance,
+                                         [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
+                                             const F8 zero = {};
+                                             F8 top = largest(runs);
+                                             top = top < zero ? -top : top;
+                                             F8 d = through_half(top / 127.0f);
+                                             Sums sums, unused;
+                                             const F8 error = error_and_sums<kWeighted>(runs, d, sums);
+                                             F8 refitted = through_half(sums.xq / sums.qq);
+                                             refitted = sums.qq > zero ? refitted : d;
+                                             const F8 new_error = error_and_sums<kWeighted>(runs, refitted, unused);
+                                             d = new_error < error ? refitted : d;
+                                             const F8 id = inverse(d);
+                                             for (int b = 0; b < count; ++b) {
+                                                 store_half(blocks[b].d, d[b]);
+                                                 const float* values = x + 32 * b;
+                                                 for (int i = 0; i < 32; ++i)
+                                                     blocks[b].qs[i] = int8_t(int(Levels::nearest(values[i] * id[b])));
+                                             }
+                                         });
 }
 
 // ---- MXFP4: the OCP specification (MX v1.0, section 6.3) puts the largest magnitude's exponent at 2, so that up to a
@@ -240,8 +242,7 @@ inline void encode_ternary(const float* from, uint8_t* to, int64_t n, const floa
 inline void put_trits(const uint8_t* levels, uint8_t* bytes, int n_bytes, int n_trits) {
     for (int l = 0; l < n_bytes; ++l) {
         unsigned number = 0;
-        for (int trit = 0; trit < 5; ++trit)
-            number = number * 3 + (trit < n_trits ? levels[trit * n_bytes + l] : 0u);
+        for (int trit = 0; trit < 5; ++trit) number = number * 3 + (trit < n_trits ? levels[trit * n_bytes + l] : 0u);
         bytes[l] = uint8_t((number * 256 + 242) / 243);
     }
 }
@@ -282,9 +283,9 @@ public:
     Fit run(const Effort& effort) {
         float top = 0.0f;
         for (int g = 0; g < kGroups; ++g) {
-            wish_[g] = clamped(fit_scale<Levels, kSub, kWeighted, false>(subs_.runs[g], effort.low, effort.high,
-                                                                         effort.n_refits),
-                               -1e30f, 1e30f);
+            wish_[g] = clamped(
+                fit_scale<Levels, kSub, kWeighted, false>(subs_.runs[g], effort.low, effort.high, effort.n_refits),
+                -1e30f, 1e30f);
             for (int lane = 0; lane < kLanes; ++lane) {
                 const float size = wish_[g][lane] < 0.0f ? -wish_[g][lane] : wish_[g][lane];
                 if (size > (top < 0.0f ? -top : top)) top = wish_[g][lane];
@@ -585,21 +586,21 @@ inline void q3_k_with(const float* from, uint8_t* to, int64_t n, const float* im
 
 template <bool kWeighted>
 inline void q4_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    encode_k_offset<BlockQ4_K, 15, 63, 8, kWeighted>(
-        from, to, n, importance, kThoroughOffset, [](const auto& fit, const uint8_t* levels, BlockQ4_K& block) {
-            put_k_scales(block.scales, fit);
-            put_nibble_pairs(block.qs, levels);
-        });
+    encode_k_offset<BlockQ4_K, 15, 63, 8, kWeighted>(from, to, n, importance, kThoroughOffset,
+                                                     [](const auto& fit, const uint8_t* levels, BlockQ4_K& block) {
+                                                         put_k_scales(block.scales, fit);
+                                                         put_nibble_pairs(block.qs, levels);
+                                                     });
 }
 
 template <bool kWeighted>
 inline void q5_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    encode_k_offset<BlockQ5_K, 31, 63, 8, kWeighted>(
-        from, to, n, importance, kThoroughOffset, [](const auto& fit, const uint8_t* levels, BlockQ5_K& block) {
-            put_k_scales(block.scales, fit);
-            put_nibble_pairs(block.qs, levels);
-            put_high_bits(block.qh, levels, 4);
-        });
+    encode_k_offset<BlockQ5_K, 31, 63, 8, kWeighted>(from, to, n, importance, kThoroughOffset,
+                                                     [](const auto& fit, const uint8_t* levels, BlockQ5_K& block) {
+                                                         put_k_scales(block.scales, fit);
+                                                         put_nibble_pairs(block.qs, levels);
+                                                         put_high_bits(block.qh, levels, 4);
+                                                     });
 }
 
 template <bool kWeighted>
@@ -641,9 +642,8 @@ inline void tq1_0_with(const float* from, uint8_t* to, int64_t n, const float* i
 
 template <bool kWeighted>
 inline void tq2_0_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    encode_ternary<BlockTQ2_0, kWeighted>(from, to, n, importance, [](const uint8_t* levels, BlockTQ2_0& block) {
-        put_planes(block.qs, levels);
-    });
+    encode_ternary<BlockTQ2_0, kWeighted>(
+        from, to, n, importance, [](const uint8_t* levels, BlockTQ2_0& block) { put_planes(block.qs, levels); });
 }
 
 template <EncodeFunction kWith, EncodeFunction kWithout>

@@ -39,12 +39,12 @@ TEST(EncodeIsa, SameBytes) {
         EncodeFunction Encoders::* function;
         int block, bytes;
     };
-    const Row rows[] = {{"q4_0", &Encoders::q4_0, 32, 18},     {"q4_1", &Encoders::q4_1, 32, 20},
-                        {"q5_0", &Encoders::q5_0, 32, 22},     {"q5_1", &Encoders::q5_1, 32, 24},
-                        {"q8_0", &Encoders::q8_0, 32, 34},     {"iq4_nl", &Encoders::iq4_nl, 32, 18},
-                        {"mxfp4", &Encoders::mxfp4, 32, 17},   {"q2_k", &Encoders::q2_k, 256, 84},
-                        {"q3_k", &Encoders::q3_k, 256, 110},   {"q4_k", &Encoders::q4_k, 256, 144},
-                        {"q5_k", &Encoders::q5_k, 256, 176},   {"q6_k", &Encoders::q6_k, 256, 210},
+    const Row rows[] = {{"q4_0", &Encoders::q4_0, 32, 18},       {"q4_1", &Encoders::q4_1, 32, 20},
+                        {"q5_0", &Encoders::q5_0, 32, 22},       {"q5_1", &Encoders::q5_1, 32, 24},
+                        {"q8_0", &Encoders::q8_0, 32, 34},       {"iq4_nl", &Encoders::iq4_nl, 32, 18},
+                        {"mxfp4", &Encoders::mxfp4, 32, 17},     {"q2_k", &Encoders::q2_k, 256, 84},
+                        {"q3_k", &Encoders::q3_k, 256, 110},     {"q4_k", &Encoders::q4_k, 256, 144},
+                        {"q5_k", &Encoders::q5_k, 256, 176},     {"q6_k", &Encoders::q6_k, 256, 210},
                         {"iq4_xs", &Encoders::iq4_xs, 256, 136}, {"tq1_0", &Encoders::tq1_0, 256, 54},
                         {"tq2_0", &Encoders::tq2_0, 256, 66}};
     const std::vector<float> weights = values(1, 4096);

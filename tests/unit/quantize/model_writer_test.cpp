@@ -25,9 +25,8 @@ namespace fs = std::filesystem;
 class ModelWriterTest : public testing::Test {
 protected:
     void SetUp() override {
-        folder_ = fs::temp_directory_path() /
-                  ("sterna-writer-" + std::to_string(::getpid()) + "-" +
-                   testing::UnitTest::GetInstance()->current_test_info()->name());
+        folder_ = fs::temp_directory_path() / ("sterna-writer-" + std::to_string(::getpid()) + "-" +
+                                               testing::UnitTest::GetInstance()->current_test_info()->name());
         fs::create_directories(folder_);
         write_source();
         auto source = GgufSource::open(path("source.gguf"));

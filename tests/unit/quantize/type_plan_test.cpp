@@ -86,10 +86,9 @@ TEST(TypePlan, AgreesWithLlamaCpp) {
 }
 
 TEST(TypePlan, OverridesAndNames) {
-    const std::vector<SourceTensor> tensors = {tensor_of("token_embd.weight", {256, 64}),
-                                               tensor_of("blk.0.ffn_down.weight", {256, 256}),
-                                               tensor_of("blk.0.attn_norm.weight", {256}),
-                                               tensor_of("output.weight", {256, 64})};
+    const std::vector<SourceTensor> tensors = {
+        tensor_of("token_embd.weight", {256, 64}), tensor_of("blk.0.ffn_down.weight", {256, 256}),
+        tensor_of("blk.0.attn_norm.weight", {256}), tensor_of("output.weight", {256, 64})};
     PlanOptions options;
     options.overrides = {{"blk.*.ffn_down.*", DType::kQ8_0}};
     options.output_type = DType::kQ5_K;
