@@ -55,7 +55,10 @@ struct LayerWeights {
     // Layers with a recurrent state (RecurrentConfig)
     Linear mixer_in, mixer_gate, mixer_out, alpha, beta;
     std::vector<float> conv;  // [channels][kernel]
-    std::vector<float> decay, decay_bias, mixer_norm;
+    std::vector<float> decay, decay_bias, mixer_norm, mixer_norm_bias;
+    // rwkv7: low-rank pairs for decay, in-context learning rate, value mixing and gate; per-channel factors
+    Linear decay_down, decay_up, rate_down, rate_up, value_down, value_up, gate_down, gate_lift;
+    std::vector<float> token_lerp, channel_lerp, removal_key, key_rate, bonus;
 };
 
 // Every member by kind, for whoever has to go through all of them.
@@ -83,7 +86,13 @@ inline constexpr std::vector<float> L::* kLayerVectors[] = {&L::attn_norm,
                                                             &L::decay_bias,
                                                             &L::mixer_norm,
                                                             &L::per_layer_norm,
-                                                            &L::output_scale};
+                                                            &L::output_scale,
+                                                            &L::mixer_norm_bias,
+                                                            &L::token_lerp,
+                                                            &L::channel_lerp,
+                                                            &L::removal_key,
+                                                            &L::key_rate,
+                                                            &L::bonus};
 inline constexpr Linear L::* kLayerLinears[] = {&L::q,
                                                 &L::k,
                                                 &L::v,
@@ -107,7 +116,15 @@ inline constexpr Linear L::* kLayerLinears[] = {&L::q,
                                                 &L::alpha,
                                                 &L::beta,
                                                 &L::per_layer_gate,
-                                                &L::per_layer_proj};
+                                                &L::per_layer_proj,
+                                                &L::decay_down,
+                                                &L::decay_up,
+                                                &L::rate_down,
+                                                &L::rate_up,
+                                                &L::value_down,
+                                                &L::value_up,
+                                                &L::gate_down,
+                                                &L::gate_lift};
 inline constexpr Experts L::* kLayerExperts[] = {&L::gate_experts, &L::up_experts, &L::down_experts, &L::k_b, &L::v_b};
 
 // The base frequencies of RoPE, one per pair; derived at load. Empty: no such variant.
