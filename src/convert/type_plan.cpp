@@ -179,16 +179,14 @@ DType attention_output_type(const Asked& ask) {
     return ask.base;
 }
 
-DType fused_attention_type(const Asked& ask) {
-    if (ask.is("Q3_K_M") || ask.is("Q3_K_L")) return DType::kQ4_K;
-    if (ask.is("Q4_K_M")) return DType::kQ5_K;
-    if (ask.is("Q5_K_M")) return DType::kQ6_K;
-    return ask.base;
+// Those that make the values: alone, with q and k in one, or from a compressed state.
+bool makes_values(std::string_view name) {
+    return contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight") || contains(name, "attn_kv_b.weight");
 }
 
 // Layers count in their order, whatever order the source has its tensors in.
 struct Position {
-    int64_t nth_value = 0, n_values = 0;  // among the attn_v
+    int64_t nth_value = 0, n_values = 0;  // among the matrices that make values
     int64_t nth_down = 0;
 };
 
@@ -202,11 +200,10 @@ DType mixed_type(const Asked& ask, const SourceTensor& tensor, const Position& a
     if (ask.is("MXFP4_MOE")) return tensor.shape.size() > 2 && tensor.shape[2] > 1 ? DType::kMXFP4 : DType::kQ8_0;
     if (name == "token_embd.weight" || name == "per_layer_token_embd.weight")
         return ask.base == DType::kTQ1_0 || ask.base == DType::kTQ2_0 ? DType::kQ4_K : ask.base;
-    if (contains(name, "attn_v.weight")) return value_type(ask, at.nth_value, at.n_values);
+    if (makes_values(name)) return value_type(ask, at.nth_value, at.n_values);
     if (contains(name, "attn_k.weight") && ask.facts.n_experts == 8) return DType::kQ8_0;
     if (contains(name, "ffn_down")) return down_type(ask, at.nth_down, ask.facts.n_layers);
     if (contains(name, "attn_output.weight")) return attention_output_type(ask);
-    if (contains(name, "attn_qkv.weight")) return fused_attention_type(ask);
     return ask.base;
 }
 
@@ -215,17 +212,15 @@ std::vector<Position> positions(std::span<const SourceTensor> tensors, const Mod
     std::iota(order.begin(), order.end(), size_t(0));
     std::ranges::stable_sort(order, {}, [&](size_t i) { return layer_of(tensors[i].name); });
     std::vector<Position> result(tensors.size());
-    int64_t n_values = 0, n_value_like = 0, n_down = 0;
+    int64_t n_values = 0, n_down = 0;
     for (size_t i : order) {
         const std::string_view name = tensors[i].name;
         result[i].nth_value = n_values;
         result[i].nth_down = facts.n_experts > 1 ? layer_of(name) : n_down;
-        n_values += contains(name, "attn_v.weight");
-        n_value_like +=
-            contains(name, "attn_v.weight") || contains(name, "attn_qkv.weight") || contains(name, "attn_kv_b.weight");
+        n_values += makes_values(name);
         n_down += contains(name, "ffn_down") && name.ends_with("weight");
     }
-    for (Position& position : result) position.n_values = n_value_like;
+    for (Position& position : result) position.n_values = n_values;
     return result;
 }
 
@@ -252,7 +247,7 @@ Result<const TypeTarget*> need_type_target(std::string_view name) {
 
 ModelFacts model_facts(std::span<const SourceTensor> tensors) {
     ModelFacts facts;
-    int64_t output_width = 0, value_rows = 0;
+    int64_t output_width = 0, value_rows = 0, fused_rows = 0;
     for (const SourceTensor& tensor : tensors) {
         const std::string_view name = tensor.name;
         facts.n_layers = std::max(facts.n_layers, layer_of(name) + 1);
@@ -260,8 +255,10 @@ ModelFacts model_facts(std::span<const SourceTensor> tensors) {
         if (name.ends_with("ffn_gate_inp.weight") && tensor.shape.size() == 2)
             facts.n_experts = std::max(facts.n_experts, tensor.shape[1]);
         if (value_rows == 0 && name.ends_with("attn_v.weight")) value_rows = tensor.n_rows();
+        if (fused_rows == 0 && name.ends_with("attn_qkv.weight")) fused_rows = tensor.n_rows();
         if (output_width == 0 && name.ends_with("attn_output.weight")) output_width = tensor.row_elements();
     }
+    if (value_rows == 0 && fused_rows > output_width) value_rows = (fused_rows - output_width) / 2;
     if (value_rows > 0 && output_width > 0) facts.heads_per_kv = std::max<int64_t>(1, output_width / value_rows);
     facts.eighty_layers = facts.n_layers == 80 && facts.heads_per_kv > 1;
     return facts;
@@ -290,12 +287,12 @@ DType fitting_type(DType type, int64_t n) {
         case DType::kQ6_K:
             instead = DType::kQ8_0;
             break;
+        case DType::kQ2_K:
+        case DType::kQ3_K:
         case DType::kTQ1_0:
         case DType::kTQ2_0:
             instead = DType::kQ4_0;
             break;
-        case DType::kQ2_K:
-        case DType::kQ3_K:
         case DType::kIQ4_XS:
             instead = DType::kIQ4_NL;
             break;
