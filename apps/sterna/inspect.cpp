@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "common.h"
+#include "convert/check_model.h"
 #include "hub_model.h"
 #include "model/estimate.h"
 
@@ -20,7 +21,7 @@ using Json = nlohmann::ordered_json;
 struct Options {
     std::string model, kv = "f16";
     int64_t context = 0;
-    bool tensors = false, json = false, arrays = false;
+    bool tensors = false, json = false, arrays = false, check = false;
 };
 
 constexpr uint64_t kShownElements = 8;
@@ -167,9 +168,30 @@ void print_text(const GgufFile& file, const Options& options, const std::map<std
         human_bytes(memory["cache"].get<double>()).c_str(), human_bytes(memory["workspace"].get<double>()).c_str());
 }
 
+// One line per check; the exit status says whether something is wrong.
+int check(const GgufFile& file, const Options& options) {
+    ThreadPool pool(default_threads());
+    const std::vector<ModelCheck> checks = check_model(file, pool);
+    auto word = [](ModelCheck::Verdict verdict) {
+        return verdict == ModelCheck::Verdict::kGood ? "ok" : verdict == ModelCheck::Verdict::kNote ? "note" : "WRONG";
+    };
+    bool wrong = false;
+    Json out = Json::array();
+    for (const ModelCheck& found : checks) {
+        wrong = wrong || found.verdict == ModelCheck::Verdict::kBad;
+        if (options.json)
+            out.push_back({{"check", found.about}, {"verdict", word(found.verdict)}, {"text", found.text}});
+        else
+            std::printf("%-6s %-14s %s\n", word(found.verdict), std::string(found.about).c_str(), found.text.c_str());
+    }
+    if (options.json) std::printf("%s\n", out.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    return wrong ? 1 : 0;
+}
+
 Result<int> inspect(const Options& options) {
     STERNA_TRY(path, find_model(options.model));
     STERNA_TRY(file, GgufFile::open(path));
+    if (options.check) return check(*file, options);
     std::map<std::string_view, TypeSum> types;
     for (const TensorView& tensor : file->tensors()) {
         TypeSum& sum = types[dtype_traits(tensor.type)->name];
@@ -195,6 +217,7 @@ void add_inspect(CLI::App& app, Command& command) {
         ->check(CLI::Range(int64_t(1), int64_t(1) << 24));
     sub->add_option("--kv", options->kv, "how the cache is stored")->check(CLI::IsMember({"f16", "q8_0"}));
     sub->add_flag("--tensors", options->tensors, "list every tensor");
+    sub->add_flag("--check", options->check, "check shapes, values, vocabulary and template; fails when one is wrong");
     sub->add_flag("--json", options->json, "print JSON");
     sub->add_flag("--arrays", options->arrays, "with --json: whole arrays");
     sub->callback([options, &command] { command = [options] { return inspect(*options); }; });

@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     add_tokenize(app, command);
     add_bench(app, command);
     add_perplexity(app, command);
+    add_convert(app, command);
     add_pull(app, command);
     add_list(app, command);
     add_rm(app, command);
