@@ -247,6 +247,21 @@ Result<Match> find_architecture_of(const Json& config, const std::string& where)
     return fail(ErrorCode::kBadFile, "{}: names no architecture (\"architectures\")", where);
 }
 
+// Gemma 4: the last layers, which share earlier keys and values, have feed-forward networks of twice the width.
+Status write_double_widths(const Json& config, const std::string& name, GgufWriter& writer) {
+    const Json* doubled = find_json(config, "use_double_wide_mlp");
+    const Json* shared = find_json(config, "num_kv_shared_layers");
+    const Json* layers = find_json(config, "num_hidden_layers");
+    const Json* width = find_json(config, "intermediate_size");
+    for (const Json* value : {shared, layers, width})
+        if (!value || !value->is_number_unsigned()) return {};
+    if (!doubled || *doubled != true || *shared == 0 || *layers > kMaxListEntries || *shared > *layers || *width > INT32_MAX / 2)
+        return {};
+    std::vector<int64_t> widths(layers->get<size_t>(), width->get<int64_t>());
+    for (size_t i = widths.size() - shared->get<size_t>(); i < widths.size(); ++i) widths[i] *= 2;
+    return writer.set_ints(name + ".feed_forward_length", GgufType::kI32, widths);
+}
+
 // Of a sentence-transformers model: {"pooling_mode_cls_token": true, ...}. Empty: not said.
 std::string sentence_pooling(std::string_view text) {
     const Json pooling = Json::parse(text, nullptr, false);
@@ -315,6 +330,7 @@ Result<HfConfig> read_hf_config(const HfConfigFiles& files, const std::string& w
     STERNA_TRY(rope_keys, write_hf_rope(config, where, result, writer));
     taken = std::move(rope_keys);
     for (const HfKey& row : own) STERNA_CHECK(rows.write(row));
+    STERNA_CHECK(write_double_widths(config, match.name, writer));
     const Json generation = Json::parse(files.generation, nullptr, false);
     if (generation.is_object()) STERNA_CHECK(write_sampling(generation, writer));
     return result;

@@ -69,7 +69,9 @@ private:
     }
 
     Status dimensions() {
-        auto head = number_at(config_, "head_dim");
+        const Json* type = global_ ? find_json(*global_, "rope_type|type") : nullptr;
+        const bool proportional = type && *type == "proportional";
+        auto head = number_at(config_, proportional ? "global_head_dim|head_dim" : "head_dim");
         if (!head) {
             const auto width = number_at(config_, "hidden_size|n_embd|d_model");
             const auto heads = number_at(config_, "num_attention_heads|n_head|num_heads");
@@ -77,6 +79,7 @@ private:
         }
         auto share = number("partial_rotary_factor");
         if (!share) share = number_at(config_, "partial_rotary_factor|rotary_pct|rope_pct");
+        if (proportional) return proportional_dimensions(head, share.value_or(1.0));
         std::optional<double> n = number_at(config_, "rotary_dim");
         if (!n && head && (share || theta_)) n = std::floor(*head * share.value_or(1.0));
         if (!n) return {};
@@ -86,11 +89,22 @@ private:
         return set_u32("rope.dimension_count", *n);
     }
 
+    // Gemma 4: the frequencies are spread over the whole head, but only the first pairs turn; the others are divided away.
+    Status proportional_dimensions(std::optional<double> head, double share) {
+        constexpr float kNever = 1e30f;
+        if (!head || !(*head >= 2 && *head <= 65536) || !(share >= 0.0 && share <= 1.0))
+            return fail(ErrorCode::kBadFile, "{}: proportional RoPE without a head size, or with an odd share", where_);
+        const size_t pairs = size_t(*head) / 2, turning = size_t(share * *head / 2.0);
+        for (size_t pair = 0; pair < pairs; ++pair)
+            result_.rope_factors.push_back(pair < turning ? 1.0f : kNever);
+        return {};
+    }
+
     Status scaling() {
         const Json* type = find_json(*global_, "rope_type|type");
         const std::string name = type ? plain_text(*type) : "default";
         if (const Json* sections = find_json(*global_, "mrope_section")) STERNA_CHECK(mrope(*sections));
-        if (name == "default" || name == "none" || name == "mrope") return {};
+        if (name == "default" || name == "none" || name == "mrope" || name == "proportional") return {};
         if (name == "dynamic") {
             result_.notes.push_back(fmt::format(
                 "{}: dynamic NTK scaling is left out; up to the trained context it changes nothing", where_));
