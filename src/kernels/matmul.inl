@@ -28,6 +28,14 @@ constexpr int kLimit = chain_dots(F::kMaxWeight) < 1 ? 1 : chain_dots(F::kMaxWei
 constexpr int min_int(int a, int b) {
     return a < b ? a : b;
 }
+constexpr int max_int(int a, int b) {
+    return a > b ? a : b;
+}
+inline float as_float(int32_t bits) {
+    float x;
+    __builtin_memcpy(&x, &bits, 4);
+    return x;
+}
 
 template <typename F, int Sub>
 STERNA_INLINE Scale sub_scale(const B64* scales) {
@@ -194,15 +202,11 @@ struct Group {
 template <typename F>
 struct Unpacked {
     alignas(64) uint8_t weights[F::kCols * 16];
-    alignas(64) uint8_t scales[F::kScaled ? kSubs<F> * 64 : 64];  // Scale per sub-block
-    alignas(
-        64) uint8_t pairs[F::kScaled ? kSubs<F> / 2 * 64 : 64];  // int16 pairs: the scales (zero points) or the minima
+    alignas(64) uint8_t scales[F::kScaled ? kSubs<F> * 64 : 64];   // Scale per sub-block
+    alignas(64) uint8_t pairs[F::kMins ? kSubs<F> / 2 * 64 : 64];  // the minima as int16 pairs
     alignas(64) float d[16];
     alignas(64) float m[16];
 };
-template <typename F>
-constexpr bool kHasPairs = F::kMins || (F::kScaled && F::kZero != 0);
-
 template <typename F>
 void unpack(const uint8_t* words, const uint8_t* halves, Unpacked<F>& to) {
     unroll<F::kRuns>([&](auto run) STERNA_LAMBDA {
@@ -220,29 +224,109 @@ void unpack(const uint8_t* words, const uint8_t* halves, Unpacked<F>& to) {
         if constexpr (F::kMins) F::mins(words, mins);
         unroll<kSubs<F> / 2>([&](auto pair) STERNA_LAMBDA {
             constexpr int first = 2 * pair % 4;
-            if constexpr (F::kMins)
-                store(to.pairs + 64 * pair, pairs_u8<first, first + 1>(mins[pair / 2]));
-            else if constexpr (kHasPairs<F>)
-                store(to.pairs + 64 * pair, pairs_s8<first, first + 1>(scales[pair / 2]));
+            if constexpr (F::kMins) store(to.pairs + 64 * pair, pairs_u8<first, first + 1>(mins[pair / 2]));
         });
     }
     store(to.d, F::d(halves));
     if constexpr (F::kMins || F::kAffine) store(to.m, F::m(halves));
 }
 
-template <int T>
-struct Tile {
-    const int8_t* q[T];
-    const int16_t* sums[T];
-    float scale[T];
+// ---- Activations of a group, as the tiles read them
+// ----------------------------------------------------------------------------------------------------------------
+// Tokens lie a model's width apart in memory, a multiple of 4 KB or nearly so: read in place they fall on a few sets of
+// the first-level cache and push one another out. Side by side they stream through it, from one pointer (128 tokens of
+// 4096 columns, one core of Zen 3, with the chains of kTileLimit: Q4_0 79 -> 102 Gmac/s, Q5_0 65 -> 101, Q6_K 69 -> 107).
+//   q       [tile][n_cols / 4][tokens of the tile][4]
+//   extra   [tile][kExtra per block][tokens]: what the sums of the activations are for, see fill_extra
+//   scales  [tile][block][tokens]
+struct PackedGroup {
+    int8_t* q;
+    int32_t* extra;
+    float* scales;
 };
+
+// kZero: where a chain starts, per sub-block; kMins: two sums per pair of sub-blocks; kAffine: the block's sum as a
+// float; kSigned: the sum per sub-block, for settle().
+template <typename F>
+constexpr int kExtra = F::kMins     ? kSubs<F> / 2
+                       : F::kAffine ? 1
+                                    : kSubs<F>;
+
+// Weights in the middle of their range leave a smaller sum: a chain that starts at the zero point's share has to hold
+// only that in the end, whatever it wraps around between.
+template <typename F>
+constexpr int kTileLimit = F::kZero == 0 ? kLimit<F> : chain_dots(max_int(F::kZero, F::kMaxWeight - F::kZero));
+
+// Of one token: its part of PackedGroup, and of the sums of a panel.
+template <typename F>
+constexpr int64_t packed_bytes(int64_t n_cols) {
+    return n_cols + n_cols / F::kCols * 4 * (kExtra<F> + 1) + 64;
+}
+
+template <typename F>
+STERNA_INLINE void fill_extra(const int8_t* q, const int16_t* sums, int T, int32_t* to) {
+    for (int i = 0; i < kExtra<F>; ++i) {
+        if constexpr (F::kMins) {
+            __builtin_memcpy(to + i * T, sums + 2 * i, 4);
+        } else if constexpr (F::kAffine) {
+            const float sum = float(sums[0]);
+            __builtin_memcpy(to, &sum, 4);
+        } else if constexpr (F::kZero != 0) {
+            to[i * T] = chain_offset<F::kSub>(q + F::kSub * i, F::kZero, sums[i]);
+        } else {
+            to[i * T] = sums[i];
+        }
+    }
+}
+
+using Words4 = uint32_t __attribute__((vector_size(16)));
+
+// 16 columns of 4 tokens: words of a token -> words of a column.
+inline void transpose_words(const int8_t* const* rows, int64_t stride, int8_t* to) {
+    Words4 x[4];
+    for (int t = 0; t < 4; ++t) __builtin_memcpy(&x[t], rows[t], 16);
+    const Words4 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5),
+                 b = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+    const Words4 c = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5),
+                 d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+    const Words4 out[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+                           __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+    for (int i = 0; i < 4; ++i) __builtin_memcpy(to + stride * i, &out[i], 16);
+}
+
+template <typename F>
+void pack_tile(const Group& group, int64_t token, int T, const PackedGroup& to) {
+    const int64_t n_blocks = group.n_cols / F::kCols;
+    int8_t* q = to.q + token * group.n_cols;
+    for (int64_t col = 0; col < group.n_cols; col += 16, q += 16 * T) {
+        int t = 0;
+        for (; t + 4 <= T; t += 4) {
+            const int8_t* rows[4];
+            for (int i = 0; i < 4; ++i) rows[i] = group.q + (token + t + i) * group.n_cols + col;
+            transpose_words(rows, 4 * T, q + 4 * t);
+        }
+        for (; t < T; ++t)
+            for (int i = 0; i < 4; ++i)
+                __builtin_memcpy(q + 4 * (T * i + t), group.q + (token + t) * group.n_cols + col + 4 * i, 4);
+    }
+    int32_t* extra = to.extra + token * n_blocks * kExtra<F>;
+    float* scales = to.scales + token * n_blocks;
+    for (int t = 0; t < T; ++t) {
+        const int8_t* values = group.q + (token + t) * group.n_cols;
+        const int16_t* sums = group.sums + (token + t) * group.n_sums;
+        for (int64_t block = 0; block < n_blocks; ++block) {
+            fill_extra<F>(values + block * F::kCols, sums + block * kSubs<F>, T, extra + block * kExtra<F> * T + t);
+            scales[block * T + t] = group.scales[(token + t) * group.n_scales + block];
+        }
+    }
+}
 
 // isum[t] += the sub-block's sum for each token.
 template <typename F, int T>
-STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub, I32 (&isum)[T]) {
+STERNA_INLINE void tile_sub(const Unpacked<F>& block, const int8_t* q, const int32_t* extra, int sub, I32 (&isum)[T]) {
     constexpr int n_dots = F::kSub / 4;
     const uint8_t* weights = block.weights + 16 * F::kSub * sub;
-    const int column = F::kSub * sub;
+    q += F::kSub * T * sub;
     if constexpr (F::kSigned) {
         SignedChain chain[T];
         unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = signed_zero(); });
@@ -251,93 +335,114 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const Tile<T>& x, int sub,
             scale = load_scale(block.scales + 64 * sub);
         else
             scale = scale_one();
-        for (int i = 0; i < n_dots; ++i) {
+        unroll<n_dots>([&](auto i) STERNA_LAMBDA {
             const B64 w = load_b64(weights + 64 * i);
-            unroll<T>([&](auto t) STERNA_LAMBDA {
-                chain[t] = signed_dot(chain[t], w, splat4(x.q[t] + column + 4 * i), scale);
-            });
-        }
+            unroll<T>([&](auto t)
+                          STERNA_LAMBDA { chain[t] = signed_dot(chain[t], w, splat4(q + 4 * (T * i + t)), scale); });
+        });
         unroll<T>([&](auto t) STERNA_LAMBDA {
             if constexpr (F::kScaled)
-                isum[t] = isum[t] + settle(chain[t], x.sums[t][sub], scale);
+                isum[t] = isum[t] + settle(chain[t], extra[T * sub + t], scale);
             else
-                isum[t] = isum[t] + settle(chain[t], x.sums[t][sub]);
+                isum[t] = settle(chain[t], extra[T * sub + t]);
         });
     } else {
-        constexpr int piece = min_int(min_int(n_dots, kLimit<F>), 32);
-        constexpr int fitting = n_dots % piece == 0 ? piece : 4;
-        for (int k = 0; k < n_dots / fitting; ++k) {
+        constexpr int piece = min_int(n_dots, kTileLimit<F>);
+        constexpr int step = min_int(4, piece);
+        static_assert(n_dots % piece == 0 && piece % step == 0 && (F::kZero == 0 || n_dots == piece));
+        // Unrolled, sums of two pieces meet in registers (Zen 3: Q5_1 63 -> 75 Gmac/s).
+        unroll<n_dots / piece>([&](auto part) STERNA_LAMBDA {
+            constexpr int k = piece * part;
             Chain chain[T];
-            unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = chain_zero(); });
-            constexpr int step = min_int(4, fitting);
-            for (int i = k * fitting; i < (k + 1) * fitting; i += step) {
+            unroll<T>([&](auto t) STERNA_LAMBDA {
+                if constexpr (F::kZero != 0)
+                    chain[t] = chain_start(extra[T * sub + t]);
+                else
+                    chain[t] = chain_zero();
+            });
+            for (int i = k; i < k + piece; i += step) {
                 unroll<step>([&](auto j) STERNA_LAMBDA {
                     const B64 w = load_b64(weights + 64 * (i + j));
                     unroll<T>([&](auto t) STERNA_LAMBDA {
-                        chain[t] = chain_dot(chain[t], w, splat4(x.q[t] + column + 4 * (i + j)));
+                        chain[t] = chain_dot(chain[t], w, splat4(q + 4 * (T * (i + j) + t)));
                     });
                 });
             }
             if constexpr (F::kScaled) {
                 const Scale scale = load_scale(block.scales + 64 * sub);
                 unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = isum[t] + widen(chain[t], scale); });
+            } else if constexpr (piece == n_dots) {
+                unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = widen(chain[t]); });
             } else {
                 unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = isum[t] + widen(chain[t]); });
             }
-        }
+        });
     }
-}
-
-// One block of one panel for T tokens; acc is [T][16].
-// Not inlined: alone in a function, its sums stay in registers.
-template <typename F, int T>
-__attribute__((noinline)) void tile_block(const Unpacked<F>& block, const Tile<T>& x, float* acc) {
-    I32 isum[T], msum[T];
-    unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = zero_i32(), msum[t] = zero_i32(); });
-    for (int sub = 0; sub < kSubs<F>; ++sub) tile_sub<F, T>(block, x, sub, isum);
-    if constexpr (kHasPairs<F>) {
-        for (int pair = 0; pair < kSubs<F> / 2; ++pair) {
-            const B64 factors = load_b64(block.pairs + 64 * pair);
-            unroll<T>([&](auto t) STERNA_LAMBDA {
-                msum[t] = msum[t] + madd16(factors, splat4(reinterpret_cast<const int8_t*>(x.sums[t] + 2 * pair)));
-            });
-        }
-    }
-    const F32 d = load_f32(block.d);
-    F32 m = zero_f32();
-    if constexpr (F::kMins || F::kAffine) m = load_f32(block.m);
-    unroll<T>([&](auto t) STERNA_LAMBDA {
-        I32 sum = isum[t];
-        if constexpr (F::kScaled && F::kZero != 0) sum = sum - msum[t] * splat(int32_t(F::kZero));
-        if constexpr (!F::kScaled && F::kZero != 0) sum = sum - splat(int32_t(F::kZero * x.sums[t][0]));
-        store(acc + 16 * t, add_block<F>(load_f32(acc + 16 * t), d, m, x.scale[t], sum, msum[t], x.sums[t][0]));
-    });
 }
 
 // Unpacked blocks that one pass over the tokens shares: 256 columns.
 template <typename F>
 constexpr int kChunkBlocks = 256 / F::kCols;
 
+// Some blocks of one panel for a tile of T tokens; acc is [T][16].
+// Not inlined: alone in a function, its sums stay in registers.
 template <typename F, int T>
-void tile_chunk(const Unpacked<F>* blocks, int n_blocks, const Group& group, int64_t first_block, int64_t token,
-                float* acc) {
-    for (int b = 0; b < n_blocks; ++b) {
-        Tile<T> x;
-        const int64_t block = first_block + b;
-        for (int t = 0; t < T; ++t) {
-            x.q[t] = group.q + (token + t) * group.n_cols + block * F::kCols;
-            x.sums[t] = group.sums + (token + t) * group.n_sums + block * kSubs<F>;
-            x.scale[t] = group.scales[(token + t) * group.n_scales + block];
+__attribute__((noinline)) void tile_chunk(const Unpacked<F>* blocks, int n_blocks, const int8_t* q,
+                                          const int32_t* extra, const float* scales, float* acc) {
+    for (const Unpacked<F>* block = blocks; block < blocks + n_blocks; ++block) {
+        I32 isum[T], msum[T];
+        unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = zero_i32(), msum[t] = zero_i32(); });
+        for (int sub = 0; sub < kSubs<F>; ++sub) tile_sub<F, T>(*block, q, extra, sub, isum);
+        if constexpr (F::kMins) {
+            for (int pair = 0; pair < kSubs<F> / 2; ++pair) {
+                const B64 factors = load_b64(block->pairs + 64 * pair);
+                unroll<T>([&](auto t) STERNA_LAMBDA {
+                    msum[t] = msum[t] + madd16(factors, splat4(reinterpret_cast<const int8_t*>(extra + pair * T + t)));
+                });
+            }
         }
-        tile_block<F, T>(blocks[b], x, acc);
+        const F32 d = load_f32(block->d);
+        F32 m = zero_f32();
+        if constexpr (F::kMins || F::kAffine) m = load_f32(block->m);
+        unroll<T>([&](auto t) STERNA_LAMBDA {
+            const F32 da = splat(scales[t]);
+            F32 sum = load_f32(acc + 16 * t) + (d * da) * to_f32(isum[t]);
+            if constexpr (F::kMins) sum = sum - (m * da) * to_f32(msum[t]);
+            if constexpr (F::kAffine) sum = sum + (m * da) * splat(as_float(extra[t]));
+            store(acc + 16 * t, sum);
+        });
+        q += F::kCols * T;
+        extra += kExtra<F> * T;
+        scales += T;
     }
 }
 
 template <typename F>
+constexpr int64_t kTileScratchBytes = sizeof(Unpacked<F>) * kChunkBlocks<F>;
+
+// scratch: kTileScratchBytes, and packed_bytes() per token.
+template <typename F>
 void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, float* out, uint8_t* scratch) {
     const int64_t n_blocks = args.n_cols / F::kCols;
     auto* blocks = reinterpret_cast<Unpacked<F>*>(scratch);
-    float* acc = reinterpret_cast<float*>(scratch + sizeof(Unpacked<F>) * kChunkBlocks<F>);  // [n_tokens][16]
+    scratch += kTileScratchBytes<F>;
+    float* acc = reinterpret_cast<float*>(scratch);  // [n_tokens][16]
+    scratch += n_tokens * 64;
+    PackedGroup x;
+    x.q = reinterpret_cast<int8_t*>(scratch);
+    x.extra = reinterpret_cast<int32_t*>(x.q + n_tokens * args.n_cols);
+    x.scales = reinterpret_cast<float*>(x.extra + n_tokens * n_blocks * kExtra<F>);
+    // f(constant T, first token of a tile of T), tiles in order.
+    auto for_tiles = [&](auto f) STERNA_LAMBDA {
+        int64_t token = 0;
+        for (; token + kTileTokens <= n_tokens; token += kTileTokens) f(Int<kTileTokens>(), token);
+        if constexpr (kTileTokens > 4) {
+            if (n_tokens - token >= 4) f(Int<4>(), token), token += 4;
+        }
+        if (n_tokens - token >= 2) f(Int<2>(), token), token += 2;
+        if (n_tokens - token == 1) f(Int<1>(), token);
+    };
+    for_tiles([&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F>(group, token, T, x); });
     for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
         const uint8_t* words = args.weights + panel * args.panel_bytes;
         const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
@@ -349,15 +454,11 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
                 for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
                 unpack<F>(w, halves + (first + b) * F::kHalfBytes, blocks[b]);
             }
-            int64_t token = 0;
-            for (; token + kTileTokens <= n_tokens; token += kTileTokens)
-                tile_chunk<F, kTileTokens>(blocks, n, group, first, token, acc + 16 * token);
-            if constexpr (kTileTokens > 4) {
-                if (n_tokens - token >= 4)
-                    tile_chunk<F, 4>(blocks, n, group, first, token, acc + 16 * token), token += 4;
-            }
-            if (n_tokens - token >= 2) tile_chunk<F, 2>(blocks, n, group, first, token, acc + 16 * token), token += 2;
-            if (n_tokens - token == 1) tile_chunk<F, 1>(blocks, n, group, first, token, acc + 16 * token);
+            for_tiles([&](auto T, int64_t token) STERNA_LAMBDA {
+                tile_chunk<F, T>(blocks, n, x.q + token * args.n_cols + first * F::kCols * T,
+                                 x.extra + (token * n_blocks + first * T) * kExtra<F>,
+                                 x.scales + token * n_blocks + first * T, acc + 16 * token);
+            });
         }
         const int64_t row = panel * kPanelRows, left = args.n_rows - row;
         const int valid = left < kPanelRows ? int(left) : kPanelRows;
@@ -382,16 +483,20 @@ void regroup_sums(const int16_t* from, int64_t n, int16_t* to) {
 template <typename F>
 void matmul(const MatmulArgs& args) {
     constexpr bool regroup = F::kCols == 256 && F::kSub != 16;
-    constexpr int64_t kSumBytes = kMatmulScratchBytes / 2;
     Group group = {args.x.q, args.x.scales, args.x.sums, args.n_cols, args.x.n_scales, args.x.n_sums};
     int64_t group_tokens = kGroupTokens;
     auto* sums = reinterpret_cast<int16_t*>(args.scratch);
-    [[maybe_unused]] uint8_t* rest = args.scratch + kSumBytes;
+    [[maybe_unused]] uint8_t* rest = args.scratch;
     if (regroup) {
         group.n_sums = args.n_cols / F::kSub;
         group.sums = sums;
-        while (group_tokens > 1 && group_tokens * group.n_sums * 2 > kSumBytes) group_tokens /= 2;
     }
+#if !defined(STERNA_ISA_SCALAR)
+    const int64_t sum_bytes = regroup ? group.n_sums * 2 : 0;
+    const int64_t room = kMatmulScratchBytes - kTileScratchBytes<F> - 64;
+    while (group_tokens > 1 && group_tokens * (sum_bytes + packed_bytes<F>(args.n_cols)) > room) group_tokens /= 2;
+    rest += (group_tokens * sum_bytes + 63) / 64 * 64;
+#endif
     for (int64_t token = 0; token < args.n_tokens; token += group_tokens) {
         const int64_t n = args.n_tokens - token < group_tokens ? args.n_tokens - token : group_tokens;
         group.q = args.x.q + token * args.n_cols;

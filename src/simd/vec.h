@@ -28,6 +28,8 @@
 //   widen(chain) -> I32   widen(chain, scale) -> I32: times the scale
 //     Requires: for one chain, the sum of |u0 s0 + u1 s1| over its dots, and of |u2 s2 + u3 s3|, is at most
 //     kChainLimit; with weights up to m that is chain_dots(m) dots
+//   chain_start(chain_offset<n>(q, zero, sum)): a chain for weights that are `zero` too large, on the n values at q,
+//     whose sum is `sum`: widened, it is the sum of (u - zero) * s. Then u - zero is what kChainLimit is about
 //   dot4_s8(acc, w, s): acc + w0 s0 + ... for w in -128..127, up to a bias that settle_s8(acc, sum of all s) takes out
 //   SignedChain: as Chain for weights in -128..127, without its limit:
 //     signed_dot(chain, w, s, scale), then settle(chain, sum of all s, scale), with one scale throughout, or

@@ -299,6 +299,20 @@ STERNA_INLINE __m256i add_in_place32(__m256i sum, __m256i x) {
     __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(x));
     return sum;
 }
+// -zero * (sum of bytes 0 and 1 of each four, sum of bytes 2 and 3), as the two int16 of a lane.
+template <int N>
+STERNA_INLINE int32_t chain_offset(const int8_t* q, int32_t zero, int32_t) {
+    const __m128i ones = _mm_set1_epi8(1);
+    __m128i sum = _mm_setzero_si128();
+    for (int i = 0; i < N; i += 16) sum = _mm_add_epi16(sum, _mm_maddubs_epi16(ones, load_128(q + i)));
+    sum = _mm_add_epi16(sum, _mm_srli_si128(sum, 8));
+    sum = _mm_add_epi16(sum, _mm_srli_si128(sum, 4));
+    return _mm_cvtsi128_si32(_mm_mullo_epi16(sum, _mm_set1_epi16(int16_t(-zero))));
+}
+STERNA_INLINE Chain chain_start(int32_t offset) {
+    const __m256i both = _mm256_set1_epi32(offset);
+    return {both, both};
+}
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
     return {add_in_place16(chain.lo, _mm256_maddubs_epi16(u.lo, s.lo)),
             add_in_place16(chain.hi, _mm256_maddubs_epi16(u.hi, s.hi))};

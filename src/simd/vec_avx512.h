@@ -265,6 +265,15 @@ STERNA_INLINE I32 madd16(B64 a, B64 b) {
 STERNA_INLINE Chain chain_zero() {
     return zero_i32();
 }
+// Where a chain starts so that weights `zero` too large give the sum of (weight - zero) * s; `sum` is that of the N
+// values at q.
+template <int N>
+STERNA_INLINE int32_t chain_offset(const int8_t*, int32_t zero, int32_t sum) {
+    return -zero * sum;
+}
+STERNA_INLINE Chain chain_start(int32_t offset) {
+    return splat(offset);
+}
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
     return dot4(chain, u, s);
 }

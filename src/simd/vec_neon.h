@@ -302,6 +302,9 @@ using Chain = I32;
 STERNA_INLINE Chain chain_zero() {
     return zero_i32();
 }
+STERNA_INLINE Chain chain_start(int32_t offset) {
+    return splat(offset);
+}
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
     return dot4(chain, u, s);
 }
@@ -329,6 +332,11 @@ STERNA_INLINE Chain chain_zero() {
     ChainPart zero = {vdupq_n_s32(0), vdupq_n_s32(0)};
     return {zero, zero, zero, zero};
 }
+STERNA_INLINE Chain chain_start(int32_t offset) {
+    const int32x4_t pairs = vreinterpretq_s32_u64(vdupq_n_u64(uint32_t(offset)));  // in one lane of each two
+    const ChainPart part = {pairs, pairs};
+    return {part, part, part, part};
+}
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
     return STERNA_3(chain_part, chain, u, s);
 }
@@ -336,6 +344,13 @@ STERNA_INLINE I32 widen(Chain chain) {
     return STERNA_1(join_part, chain);
 }
 #endif
+
+// Where a chain starts so that weights `zero` too large give the sum of (weight - zero) * s; `sum` is that of the N
+// values at q.
+template <int N>
+STERNA_INLINE int32_t chain_offset(const int8_t*, int32_t zero, int32_t sum) {
+    return -zero * sum;
+}
 
 using Scale = I32;
 STERNA_INLINE I32 widen(Chain chain, Scale scale) {
