@@ -34,8 +34,9 @@ Status read_bytes(const Checkpoint& checkpoint, const CheckpointTensor& tensor, 
     return {};
 }
 
+// Code 8 is a negative zero, which integers lack.
 float e2m1(uint8_t nibble) {
-    return float(kMxfp4Doubled[nibble & 15]) * 0.5f;
+    return (nibble & 15) == 8 ? -0.0f : float(kMxfp4Doubled[nibble & 15]) * 0.5f;
 }
 
 // Bytes never come as stored values of a GGUF type (CheckpointTensor::exact).
