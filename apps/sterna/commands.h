@@ -20,6 +20,8 @@ void add_tokenize(CLI::App& app, Command& command);
 void add_bench(CLI::App& app, Command& command);
 void add_perplexity(CLI::App& app, Command& command);
 void add_convert(CLI::App& app, Command& command);
+void add_quantize(CLI::App& app, Command& command);
+void add_imatrix(CLI::App& app, Command& command);
 void add_pull(CLI::App& app, Command& command);
 void add_list(CLI::App& app, Command& command);
 void add_rm(CLI::App& app, Command& command);

@@ -24,6 +24,8 @@ int main(int argc, char** argv) {
     add_bench(app, command);
     add_perplexity(app, command);
     add_convert(app, command);
+    add_quantize(app, command);
+    add_imatrix(app, command);
     add_pull(app, command);
     add_list(app, command);
     add_rm(app, command);

@@ -56,7 +56,7 @@ class Quantize(unittest.TestCase):
         self.assertEqual(types["blk.0.attn_q.weight"], "Q4_K")
         self.assertEqual(types["blk.0.attn_norm.weight"], "F32")
         self.assertTrue(all(len(t["sha256"]) == 64 for t in report["tensors"]))
-        run = sterna("run", path, "-p", "x", "-n", "2")
+        run = sterna("run", path, "--raw", "-p", "x", "-n", "2")
         self.assertEqual(run.returncode, 0, run.stderr)
 
     def test_same_bytes_with_any_threads(self):
@@ -124,7 +124,7 @@ class Quantize(unittest.TestCase):
         errors = [t["held_out_error"] for t in json.loads(done.stdout)["tensors"] if "held_out_error" in t]
         self.assertGreater(len(errors), 5)
         self.assertTrue(any(e["feedback"] < e["plain"] for e in errors))
-        self.assertEqual(sterna("run", path, "-p", "x", "-n", "2").returncode, 0)
+        self.assertEqual(sterna("run", path, "--raw", "-p", "x", "-n", "2").returncode, 0)
 
     def test_size(self):
         for flag, value, limit in (("--bpw", "4.5", None), ("--size", "900KB", 900_000)):
