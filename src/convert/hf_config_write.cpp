@@ -91,6 +91,11 @@ private:
         const std::string full = key(row.gguf);
         // Left out by files where it is true; the checkpoints' default is false.
         if (row.gguf == "expert_weights_norm") return config_.expert_weights_norm;
+        if (row.kind == HfKind::kInverseRoot && row.gguf == "attention.scale") {
+            // Files leave it out where it follows from the head size. It was an integer; its inverse root as a float is not.
+            const double scale = double(config_.attention_scale);
+            return std::round(1.0 / (scale * scale) * 1000.0) / 1000.0;
+        }
         if (!metadata_.has(full)) return {};
         if (row.kind == HfKind::kInt && !choices.empty()) return chosen(choices, metadata_.get_int(full).value_or(-1));
         if (row.kind == HfKind::kInt) {
@@ -105,7 +110,6 @@ private:
             }
         } else if (row.kind == HfKind::kInverseRoot) {
             const double value = metadata_.get_float(full).value_or(0.0);
-            // The number was an integer; its inverse root as a float has lost that.
             if (value > 0.0) return std::round(1.0 / (value * value) * 1000.0) / 1000.0;
         } else if (row.kind == HfKind::kBool) {
             if (const auto value = metadata_.get_bool(full)) return *value;
