@@ -138,26 +138,28 @@ inline F8 error_and_sums(const Runs<32>& runs, F8 d, Sums& sums) {
 template <bool kWeighted>
 inline void encode_q8_0_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     using Levels = Uniform<-127, 127>;
-    each_eight<BlockQ8_0, 32, kWeighted>(from, to, n, importance,
-                                         [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
-                                             const F8 zero = {};
-                                             F8 top = largest(runs);
-                                             top = top < zero ? -top : top;
-                                             F8 d = through_half(top / 127.0f);
-                                             Sums sums, unused;
-                                             const F8 error = error_and_sums<kWeighted>(runs, d, sums);
-                                             F8 refitted = through_half(sums.xq / sums.qq);
-                                             refitted = sums.qq > zero ? refitted : d;
-                                             const F8 new_error = error_and_sums<kWeighted>(runs, refitted, unused);
-                                             d = new_error < error ? refitted : d;
-                                             const F8 id = inverse(d);
-                                             for (int b = 0; b < count; ++b) {
-                                                 store_half(blocks[b].d, d[b]);
-                                                 const float* values = x + 32 * b;
-                                                 for (int i = 0; i < 32; ++i)
-                                                     blocks[b].qs[i] = int8_t(int(Levels::nearest(values[i] * id[b])));
-                                             }
-                                         });
+    each_eight<BlockQ8_0, 32, kWeighted>(
+        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
+            const F8 zero = {};
+            F8 top = largest(runs);
+            top = top < zero ? -top : top;
+            F8 d = through_half(top / 127.0f);
+            Sums sums, unused;
+            const F8 error = error_and_sums<kWeighted>(runs, d, sums);
+            F8 refitted = through_half(sums.xq / sums.qq);
+            refitted = sums.qq > zero ? refitted : d;
+            const F8 new_error = error_and_sums<kWeighted>(runs, refitted, unused);
+            d = new_error < error ? refitted : d;
+            const F8 id = inverse(d);
+            for (int b = 0; b < count; ++b) {
+                store_half(blocks[b].d, d[b]);
+                const float* values = x + 32 * b;
+                const float each = id[b];
+                int8_t levels[32];  // apart: the compiler takes the block for an alias of the values
+                for (int k = 0; k < 32; ++k) levels[k] = int8_t(int(Levels::nearest(values[k] * each)));
+                memcpy(blocks[b].qs, levels, sizeof levels);
+            }
+        });
 }
 
 // ---- MXFP4: the OCP specification (MX v1.0, section 6.3) puts the largest magnitude's exponent at 2, so that up to a
@@ -225,7 +227,7 @@ template <typename Block, bool kWeighted, typename Put>
 inline void encode_ternary(const float* from, uint8_t* to, int64_t n, const float* importance, Put put) {
     using Levels = Uniform<-1, 1>;
     // Levels beyond half the scale are not zero: from a scale as large as the largest value to a quarter of it.
-    constexpr Tries kNone = {0.0f, 0, -1}, kTries = {0.5f, 0, 7};
+    constexpr Tries kNone = {0.0f, 0, -1}, kTries = {0.8f, 0, 3};
     each_eight<Block, 256, kWeighted>(
         from, to, n, importance, [&](const float* x, const Runs<256>& runs, int count, Block* blocks) {
             const F8 found = fit_scale<Levels, 256, kWeighted, true>(runs, kNone, kTries, 2);
@@ -528,7 +530,7 @@ constexpr Tries kFine = {0.1f, 10, 13};
 constexpr Effort kThorough = {kFine, {0.1f, 10, 9}, 2};
 constexpr Effort kThoroughOffset = {{0.1f, 10, 14}, kNoTries, 3};
 constexpr Effort kQuick = {{0.3f, 1, 2}, {0.3f, 1, 2}, 0};
-constexpr Effort kQuickOffset = {{0.5f, 0, 2}, kNoTries, 0};
+constexpr Effort kQuickOffset = {{0.7f, 0, 1}, kNoTries, 0};
 constexpr Effort kHalfway = {{0.2f, 4, 7}, {0.2f, 4, 3}, 1};
 
 void q4_0(const float* from, uint8_t* to, int64_t n, const float* importance) {
