@@ -3,7 +3,7 @@
 
     check_symbols.py OBJECT...
 
-isa_*.cpp and amx*.cpp are compiled with flags that the machine may not have. A weak symbol there (an inline function of a
+isa_*.cpp, amx*.cpp and encode_avx2.cpp are compiled with flags that the machine may not have. A weak symbol there (an inline function of a
 header) could be the copy that the linker keeps for the whole program, which then dies on an older machine.
 """
 import re
@@ -23,7 +23,7 @@ def check(path):
 
 
 def main():
-    objects = [Path(o) for o in sys.argv[1:] if re.match(r"(isa_|amx)", Path(o).name)]
+    objects = [Path(o) for o in sys.argv[1:] if re.match(r"(isa_|amx|encode_avx2)", Path(o).name)]
     problems = [problem for path in objects for problem in check(path)]
     print("\n".join(problems + [f"{len(objects)} objects, {len(problems)} problems"]))
     return 1 if problems or not objects else 0
