@@ -310,6 +310,10 @@ Result<HfConfig> read_hf_config(const HfConfigFiles& files, const std::string& w
     if (!whole.is_object()) return fail(ErrorCode::kBadFile, "{}: not a JSON object", where);
     STERNA_TRY(match, find_architecture_of(whole, where));
     Json config = text_config(whole);
+    // Gemma 4 as newer transformers writes it: {"5": {"head_dim": 512}, ...} for the layers that see everything.
+    if (const Json* layers = find_json(config, "per_layer_config"); layers && !config.contains("global_head_dim"))
+        for (const Json& layer : *layers)
+            if (const Json* head = find_json(layer, "head_dim")) config["global_head_dim"] = *head;
     if (const std::string pooling = sentence_pooling(files.pooling); !pooling.empty())
         config["sentence_pooling"] = pooling;
 

@@ -93,8 +93,8 @@ private:
         if (row.gguf == "expert_weights_norm") return config_.expert_weights_norm;
         if (row.kind == HfKind::kInverseRoot && row.gguf == "attention.scale") {
             // Files leave it out where it follows from the head size. It was an integer; its inverse root as a float is not.
-            const double scale = double(config_.attention_scale);
-            return std::round(1.0 / (scale * scale) * 1000.0) / 1000.0;
+            const double scale = double(config_.attention_scale), value = std::round(1000.0 / (scale * scale)) / 1000.0;
+            return value == std::floor(value) && value < 1e9 ? Json(int64_t(value)) : Json(value);
         }
         if (!metadata_.has(full)) return {};
         if (row.kind == HfKind::kInt && !choices.empty()) return chosen(choices, metadata_.get_int(full).value_or(-1));

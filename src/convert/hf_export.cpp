@@ -183,6 +183,8 @@ private:
         const std::string hf_name = layer >= 0 ? layer_name(spec.hf_name, layer) : std::string(spec.hf_name);
         std::vector<int64_t> shape(tensor->shape.begin(), tensor->shape.begin() + tensor->n_dims);
         std::ranges::reverse(shape);
+        // A matrix of one row is a vector in GGUF.
+        if (shape.size() == 1 && std::holds_alternative<Linear LayerWeights::*>(spec.slot)) shape.insert(shape.begin(), 1);
         const size_t at = size_t(std::max<int64_t>(layer, 0));
         Recipe recipe{tensor, spec.change, 0, tensor->n_dims == 1 ? tensor->n_elements() : rows_of(*tensor),
                       spec.change == Change::kInterleaveK ? config_.n_kv_heads[at] : config_.n_heads[at],

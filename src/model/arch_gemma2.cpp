@@ -37,6 +37,7 @@ std::vector<TensorSpec> tensors(const Config&) {
 constexpr HfClass kClasses[] = {{"Gemma2ForCausalLM"}};
 constexpr HfKey kKeys[] = {
     {"sliding_window", "attention.sliding_window"},
+    {"query_pre_attn_scalar", "attention.scale", HfKind::kInverseRoot, "256"},
     {"attn_logit_softcapping", "attn_logit_softcapping", HfKind::kFloat},
     {"final_logit_softcapping", "final_logit_softcapping", HfKind::kFloat},
     {"hidden_activation|hidden_act", "", HfKind::kIs, "gelu_pytorch_tanh", "gelu_pytorch_tanh|gelu"},
