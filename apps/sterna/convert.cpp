@@ -126,8 +126,9 @@ Result<int> to_safetensors(const Options& options) {
     if (!is_gguf(options.source))
         return fail(ErrorCode::kBadArgument, "{}: --to safetensors takes a GGUF file", options.source);
     STERNA_TRY(file, GgufFile::open(options.source));
-    STERNA_TRY(exported, export_to_safetensors(*file, options.source, options.output,
-                                               options.convert.type.empty() ? "f16" : options.convert.type, &cancelled));
+    STERNA_TRY(exported,
+               export_to_safetensors(*file, options.source, options.output,
+                                     options.convert.type.empty() ? "f16" : options.convert.type, &cancelled));
     for (const std::string& text : exported.notes) note(text);
     for (const std::string& path : exported.paths) std::printf("%s\n", path.c_str());
     return 0;
@@ -154,7 +155,8 @@ Result<WriteReport> convert_to_gguf(const std::string& path, const std::string& 
     STERNA_TRY(plan, plan_types(source.tensors(), *target));
     for (const std::string& text : opened.notes) note(text);
     if (plan.n_fallback > 0)
-        note(fmt::format("{} matrices are too narrow for their type in {} and get another", plan.n_fallback, target->name));
+        note(fmt::format("{} matrices are too narrow for their type in {} and get another", plan.n_fallback,
+                         target->name));
     ThreadPool pool(options.n_threads > 0 ? options.n_threads : default_threads());
     ProgressLine line(fs::path(output).filename().string(), source.source_bytes(), options.quiet);
     WriteOptions write;
@@ -169,7 +171,8 @@ Result<WriteReport> convert_to_gguf(const std::string& path, const std::string& 
 void add_convert(CLI::App& app, Command& command) {
     auto options = std::make_shared<Options>();
     CLI::App* sub = app.add_subcommand("convert", "A checkpoint to GGUF, of any type, in one pass");
-    sub->add_option("source", options->source, "a folder with config.json and weights, a checkpoint file, or a GGUF file")
+    sub->add_option("source", options->source,
+                    "a folder with config.json and weights, a checkpoint file, or a GGUF file")
         ->required();
     sub->add_option("-o,--output", options->output, "the file to write; with --to safetensors: the folder")->required();
     sub->add_option("-t,--type", options->convert.type,
@@ -177,8 +180,10 @@ void add_convert(CLI::App& app, Command& command) {
     sub->add_option("--to", options->to, "the kind of file to write")->check(CLI::IsMember({"gguf", "safetensors"}));
     sub->add_option("--name", options->convert.name, "the model's name (default: the folder's)");
     sub->add_option("--report", options->report, "write a JSON file with a hash and an error per tensor");
-    sub->add_option("--threads", options->convert.n_threads, "threads (default: all cores)")->check(CLI::Range(1, 1024));
-    sub->add_flag("--allow-extra", options->convert.allow_extra, "leave out tensors that the architecture does not know");
+    sub->add_option("--threads", options->convert.n_threads, "threads (default: all cores)")
+        ->check(CLI::Range(1, 1024));
+    sub->add_flag("--allow-extra", options->convert.allow_extra,
+                  "leave out tensors that the architecture does not know");
     sub->add_flag("--afresh", options->afresh, "do not go on with an interrupted conversion");
     sub->add_flag("--json", options->json, "print the report as JSON");
     sub->add_flag("-q,--quiet", options->convert.quiet, "no progress");

@@ -11,8 +11,8 @@
 namespace sterna {
 
 struct ConvertOptions {
-    std::string type;  // "q4_k_m"; empty: the source's own, when it is f32, f16 or bf16
-    std::string name;  // general.name; empty: the source's
+    std::string type;   // "q4_k_m"; empty: the source's own, when it is f32, f16 or bf16
+    std::string name;   // general.name; empty: the source's
     int n_threads = 0;  // 0: as many as the machine has cores
     bool allow_extra = false;
     bool quiet = false;
@@ -21,6 +21,7 @@ struct ConvertOptions {
 };
 
 // Warnings go to standard error, one line each.
-Result<WriteReport> convert_to_gguf(const std::string& source, const std::string& output, const ConvertOptions& options);
+Result<WriteReport> convert_to_gguf(const std::string& source, const std::string& output,
+                                    const ConvertOptions& options);
 
 }  // namespace sterna

@@ -16,8 +16,8 @@ public:
     ProgressLine& operator=(const ProgressLine&) = delete;
 
     void start_at(uint64_t done_bytes);  // what was done before; it does not count for the rate
-    void update(uint64_t done_bytes);  // cheap; draws at most ten times a second
-    void finish();                     // draws the last state
+    void update(uint64_t done_bytes);    // cheap; draws at most ten times a second
+    void finish();                       // draws the last state
 
 private:
     void draw(uint64_t done_bytes, double now, bool last);

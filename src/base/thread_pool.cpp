@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #ifndef STERNA_NO_THREADS
+#include <chrono>
 #include <thread>
 #include <vector>
 #endif
@@ -30,9 +31,11 @@ void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
 
 namespace {
 
-// A decode step makes a few hundred calls a token with little between them: waking a sleeping thread (some 50 us) would cost
-// more than the work. So a waiter spins for about this many pauses (some 100 us), then sleeps.
-constexpr int kSpins = 4000;
+// A decode step makes a hundred calls and more a token with little between them, and a thread that sleeps takes 50 us and more
+// to wake. So a waiter first watches closely, then lets others run in between (there may be more threads than cores), and
+// sleeps only after a pause that no forward pass makes.
+constexpr int kPauses = 2000;
+constexpr auto kPatience = std::chrono::milliseconds(2);
 
 void pause_briefly() {
 #if defined(__x86_64__)
@@ -40,6 +43,20 @@ void pause_briefly() {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
+}
+
+// Returns: whether condition() came true before the patience ended.
+template <typename Condition>
+bool wait_awake(Condition condition) {
+    for (int i = 0; i < kPauses; ++i) {
+        if (condition()) return true;
+        pause_briefly();
+    }
+    for (const auto end = std::chrono::steady_clock::now() + kPatience; std::chrono::steady_clock::now() < end;) {
+        if (condition()) return true;
+        std::this_thread::yield();
+    }
+    return condition();
 }
 
 }  // namespace
@@ -63,17 +80,11 @@ struct ThreadPool::State {
     void loop(int worker) {
         uint32_t done = 0;
         for (;;) {
-            uint32_t now = generation.load(std::memory_order_acquire);
-            for (int spin = 0; now == done && spin < kSpins; ++spin) {
-                pause_briefly();
-                now = generation.load(std::memory_order_acquire);
-            }
-            while (now == done) {
-                generation.wait(done, std::memory_order_acquire);
-                now = generation.load(std::memory_order_acquire);
-            }
+            auto called = [&] { return generation.load(std::memory_order_acquire) != done; };
+            if (!wait_awake(called))
+                while (!called()) generation.wait(done, std::memory_order_acquire);
             if (stopping.load(std::memory_order_acquire)) return;
-            done = now;
+            done = generation.load(std::memory_order_acquire);
             work(worker);
             if (n_working.fetch_sub(1, std::memory_order_acq_rel) == 1) n_working.notify_one();
         }
@@ -108,14 +119,10 @@ void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
     state.generation.fetch_add(1, std::memory_order_release);
     state.generation.notify_all();
     state.work(0);
-    for (int spin = 0;; ++spin) {
-        int working = state.n_working.load(std::memory_order_acquire);
-        if (working == 0) return;
-        if (spin < kSpins)
-            pause_briefly();
-        else
-            state.n_working.wait(working, std::memory_order_acquire);
-    }
+    auto finished = [&] { return state.n_working.load(std::memory_order_acquire) == 0; };
+    if (wait_awake(finished)) return;
+    for (int working; (working = state.n_working.load(std::memory_order_acquire)) != 0;)
+        state.n_working.wait(working, std::memory_order_acquire);
 }
 
 #endif

@@ -83,8 +83,9 @@ ModelCheck check_table(const GgufFile& file, const Architecture& architecture, C
         if (!known.contains(std::string(tensor.name))) unknown.add(shown_name(tensor.name));
     if (!bad.empty()) return {"tensors", Verdict::kBad, fmt::format("{} wrong: {}", bad.size(), bad.text("; "))};
     if (!unknown.empty())
-        return {"tensors", Verdict::kNote,
-                fmt::format("all there; {} that {} does not use: {}", unknown.size(), config.architecture, unknown.text())};
+        return {
+            "tensors", Verdict::kNote,
+            fmt::format("all there; {} that {} does not use: {}", unknown.size(), config.architecture, unknown.text())};
     return {"tensors", Verdict::kGood,
             fmt::format("{}, all there, shapes as the configuration says", file.tensors().size())};
 }
@@ -92,7 +93,8 @@ ModelCheck check_table(const GgufFile& file, const Architecture& architecture, C
 // "8B", "494M", "8x7B": the number of parameters, 0 when it says none.
 double size_of_label(std::string_view label) {
     const size_t times = label.find('x');
-    double number = std::strtod(std::string(label.substr(times == std::string_view::npos ? 0 : times + 1)).c_str(), nullptr);
+    double number =
+        std::strtod(std::string(label.substr(times == std::string_view::npos ? 0 : times + 1)).c_str(), nullptr);
     const char unit = label.empty() ? ' ' : label.back();
     if (times != std::string_view::npos) return 0;  // experts share layers: no simple product
     return number * (unit == 'T' ? 1e12 : unit == 'B' ? 1e9 : unit == 'M' ? 1e6 : unit == 'K' ? 1e3 : 0);
@@ -156,9 +158,11 @@ ModelCheck check_values(const GgufFile& file, ThreadPool& pool) {
             zero.add(shown_name(tensor.name));
     }
     if (!odd.empty())
-        return {"values", Verdict::kBad, fmt::format("infinite or not a number in {} tensors: {}", odd.size(), odd.text("; "))};
+        return {"values", Verdict::kBad,
+                fmt::format("infinite or not a number in {} tensors: {}", odd.size(), odd.text("; "))};
     if (!zero.empty())
-        return {"values", Verdict::kNote, fmt::format("all finite; {} matrices are all zero: {}", zero.size(), zero.text())};
+        return {"values", Verdict::kNote,
+                fmt::format("all finite; {} matrices are all zero: {}", zero.size(), zero.text())};
     return {"values", Verdict::kGood, "all finite"};
 }
 
@@ -202,7 +206,8 @@ ModelCheck check_vocabulary(const GgufFile& file) {
                                seen.contains(merge.substr(blank + 1));
             if (!known) unknown.add("'" + shown_name(merge) + "'");
         }
-        if (!unknown.empty()) bad.add(fmt::format("{} merges of pieces that are no tokens ({})", unknown.size(), unknown.text()));
+        if (!unknown.empty())
+            bad.add(fmt::format("{} merges of pieces that are no tokens ({})", unknown.size(), unknown.text()));
     }
     if (!bad.empty()) return {"tokenizer", Verdict::kBad, bad.text("; ")};
     return {"tokenizer", Verdict::kGood,

@@ -104,7 +104,8 @@ struct Reader {
         if (!recipe.transposed || columns * n_rows * step > kMostKept)
             return transposed_panels(first, n, to, step, offset);
         for (int64_t i = 0; i < n;) {
-            const int64_t matrix = (first + i) / n_rows, row = (first + i) % n_rows, run = std::min(n - i, n_rows - row);
+            const int64_t matrix = (first + i) / n_rows, row = (first + i) % n_rows,
+                          run = std::min(n - i, n_rows - row);
             auto make = [&](std::vector<float>& whole) { return transpose_matrix(matrix, step * n_rows, whole); };
             STERNA_TRY(whole, recipe.transposed->get(&part(), matrix, make));
             for (int64_t r = 0; r < run; ++r)
@@ -177,8 +178,7 @@ struct Reader {
             const int64_t head = (first + i) / rank, row = (first + i) % rank, run = std::min(n - i, rank - row);
             STERNA_CHECK(values(0, head * per_head * rank, block));
             for (int64_t r = 0; r < run; ++r)
-                for (int64_t c = 0; c < nope; ++c)
-                    to[size_t((i + r) * nope + c)] = block[size_t(c * rank + row + r)];
+                for (int64_t c = 0; c < nope; ++c) to[size_t((i + r) * nope + c)] = block[size_t(c * rank + row + r)];
             i += run;
         }
         return {};
@@ -190,8 +190,8 @@ struct Reader {
         const int64_t per_head = part().n_elements() / rank / heads, nope = per_head - value;
         for (int64_t i = 0; i < n;) {
             const int64_t head = (first + i) / value, row = (first + i) % value, run = std::min(n - i, value - row);
-            STERNA_CHECK(values(0, (head * per_head + nope + row) * rank,
-                                to.subspan(size_t(i * rank), size_t(run * rank))));
+            STERNA_CHECK(
+                values(0, (head * per_head + nope + row) * rank, to.subspan(size_t(i * rank), size_t(run * rank))));
             i += run;
         }
         return {};
@@ -266,8 +266,7 @@ bool shape_fits(std::span<const int64_t> wanted, std::span<const int64_t> found)
     std::vector<int64_t> counted(found.begin(), found.end());
     if (std::ranges::find(counted, 0) != counted.end()) return false;
     std::erase(counted, 1);
-    if (std::ranges::equal(wanted, counted,
-                           [](int64_t want, int64_t have) { return want == have || want == kAnyDim; }))
+    if (std::ranges::equal(wanted, counted, [](int64_t want, int64_t have) { return want == have || want == kAnyDim; }))
         return true;
     // An extent that may be anything may be 1.
     return wanted.size() == counted.size() + 1 && std::ranges::count(wanted, kAnyDim) == 1 &&

@@ -21,7 +21,8 @@ using Json = nlohmann::json;
 constexpr size_t kMaxConfigBytes = size_t(16) << 20;
 constexpr size_t kMaxListEntries = 4096;  // of a value with one entry per layer
 // Where the language model's part of a multimodal model's config.json lies.
-constexpr std::string_view kTextConfigs[] = {"text_config", "llm_config", "language_config", "thinker_config.text_config"};
+constexpr std::string_view kTextConfigs[] = {"text_config", "llm_config", "language_config",
+                                             "thinker_config.text_config"};
 
 class RowWriter {
 public:
@@ -54,6 +55,8 @@ public:
                 return write_period(row, key, *value);
             case HfKind::kFlags:
                 return write_flags(row, key, *value);
+            case HfKind::kWhere:
+                return write_where(row, key, *value);
         }
         return {};
     }
@@ -71,19 +74,34 @@ private:
     }
 
     Status write_default(const HfKey& row) {
-        if (row.kind == HfKind::kIs) return row.otherwise.empty() ? Status() : check_is(row, std::string(row.otherwise));
+        if (row.kind == HfKind::kWhere)
+            return fail(ErrorCode::kBadFile, "{}: {}: missing, expected a list with one text per layer", where_,
+                        name_of(row));
+        if (row.kind == HfKind::kIs)
+            return row.otherwise.empty() ? Status() : check_is(row, std::string(row.otherwise));
         if (row.otherwise.empty() || std::ranges::find(taken_, row.gguf) != taken_.end()) return {};
         const std::string key = architecture_ + "." + std::string(row.gguf);
         if (row.kind == HfKind::kText) return writer_.set_string(key, row.otherwise);
         if (row.kind == HfKind::kBool) return writer_.set_bool(key, row.otherwise == "true");
-        const auto value = product(row.otherwise);
+        const auto value = value_of(row.otherwise);
         if (!value) return {};  // made of a key that is not there either
         if (row.kind == HfKind::kFloat) return writer_.set_f32(key, float(*value));
         if (row.kind == HfKind::kInverseRoot) return writer_.set_f32(key, float(1.0 / std::sqrt(*value)));
         return set_whole(key, int64_t(*value));
     }
 
-    // "4*hidden_size", "hidden_size/num_attention_heads".
+    // "4*hidden_size", "hidden_size/num_attention_heads", "qk_nope_head_dim+qk_rope_head_dim": products, and their sum.
+    std::optional<double> value_of(std::string_view text) const {
+        double sum = 0.0;
+        for (std::string_view term : split_text(text, '+')) {
+            const auto value = product(term);
+            if (!value) return std::nullopt;
+            sum += *value;
+        }
+        if (!(std::abs(sum) < 9e15)) return std::nullopt;
+        return sum;
+    }
+
     std::optional<double> product(std::string_view text) const {
         double result = 1.0;
         bool divides = false;
@@ -104,7 +122,6 @@ private:
             divides = text[end] == '/';
             text.remove_prefix(end + 1);
         }
-        if (!(std::abs(result) < 9e15)) return std::nullopt;
         return result;
     }
 
@@ -187,6 +204,16 @@ private:
         return writer_.set_ints(key, GgufType::kBool, std::vector<int64_t>(chosen.begin(), chosen.end()));
     }
 
+    Status write_where(const HfKey& row, const std::string& key, const Json& value) {
+        STERNA_TRY(chosen, flags(row, value));
+        const auto there = value_of(row.otherwise);
+        if (!there || !(*there >= 0 && *there <= INT32_MAX))
+            return fail(ErrorCode::kBadFile, "{}: {}: missing, expected a number", where_, row.otherwise);
+        std::vector<int64_t> values;
+        for (bool is_there : chosen) values.push_back(is_there ? int64_t(*there) : 0);
+        return writer_.set_ints(key, GgufType::kI32, values);
+    }
+
     Status write_period(const HfKey& row, const std::string& key, const Json& value) {
         STERNA_TRY(chosen, flags(row, value));
         const size_t first = size_t(std::ranges::find(chosen, true) - chosen.begin());
@@ -230,7 +257,8 @@ std::optional<Match> find_class(std::string_view class_name) {
     for (const Architecture* architecture : all_architectures())
         for (const HfClass& known : architecture->hf.classes)
             if (known.name == class_name)
-                return Match{architecture, std::string(known.architecture.empty() ? architecture->name : known.architecture),
+                return Match{architecture,
+                             std::string(known.architecture.empty() ? architecture->name : known.architecture),
                              std::string(class_name)};
     return std::nullopt;
 }
@@ -255,11 +283,39 @@ Status write_double_widths(const Json& config, const std::string& name, GgufWrit
     const Json* width = find_json(config, "intermediate_size");
     for (const Json* value : {shared, layers, width})
         if (!value || !value->is_number_unsigned()) return {};
-    if (!doubled || *doubled != true || *shared == 0 || *layers > kMaxListEntries || *shared > *layers || *width > INT32_MAX / 2)
+    if (!doubled || *doubled != true || *shared == 0 || *layers > kMaxListEntries || *shared > *layers ||
+        *width > INT32_MAX / 2)
         return {};
     std::vector<int64_t> widths(layers->get<size_t>(), width->get<int64_t>());
     for (size_t i = widths.size() - shared->get<size_t>(); i < widths.size(); ++i) widths[i] *= 2;
     return writer.set_ints(name + ".feed_forward_length", GgufType::kI32, widths);
+}
+
+// LFM2: the feed-forward width as its modules make it from the stated one; which layers attend, as older files say it.
+void adapt_lfm2(Json& config) {
+    const Json* adjusts = find_json(config, "block_auto_adjust_ff_dim");
+    const Json* stated = find_json(config, "block_ff_dim|intermediate_size");
+    const Json* multiple = find_json(config, "block_multiple_of");
+    if (adjusts && *adjusts == true && stated && stated->is_number_unsigned() && *stated < INT32_MAX) {
+        auto width = int64_t(2.0 * stated->get<double>() / 3.0);
+        if (const Json* factor = find_json(config, "block_ffn_dim_multiplier"); factor && factor->is_number()) {
+            const double wider = factor->get<double>() * double(width);
+            const int64_t unit = multiple && multiple->is_number_unsigned() && *multiple < INT32_MAX
+                                     ? std::max<int64_t>(1, multiple->get<int64_t>())
+                                     : 1;
+            if (wider >= 0 && wider < INT32_MAX) width = (int64_t(wider) + unit - 1) / unit * unit;
+        }
+        config["intermediate_size"] = width;
+    }
+    const Json* attending = find_json(config, "full_attn_idxs");
+    const Json* layers = find_json(config, "num_hidden_layers");
+    if (config.contains("layer_types") || !attending || !attending->is_array() || !layers ||
+        !layers->is_number_unsigned() || *layers > kMaxListEntries)
+        return;
+    std::vector<std::string> types(layers->get<size_t>(), "conv");
+    for (const Json& index : *attending)
+        if (index.is_number_unsigned() && index < types.size()) types[index.get<size_t>()] = "full_attention";
+    config["layer_types"] = types;
 }
 
 // Of a sentence-transformers model: {"pooling_mode_cls_token": true, ...}. Empty: not said.
@@ -314,6 +370,7 @@ Result<HfConfig> read_hf_config(const HfConfigFiles& files, const std::string& w
     if (const Json* layers = find_json(config, "per_layer_config"); layers && !config.contains("global_head_dim"))
         for (const Json& layer : *layers)
             if (const Json* head = find_json(layer, "head_dim")) config["global_head_dim"] = *head;
+    if (match.name == "lfm2") adapt_lfm2(config);
     if (const std::string pooling = sentence_pooling(files.pooling); !pooling.empty())
         config["sentence_pooling"] = pooling;
 

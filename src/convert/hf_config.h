@@ -14,8 +14,8 @@ namespace sterna {
 
 struct HfConfig {
     const Architecture* architecture = nullptr;
-    std::string name;        // general.architecture, as written
-    std::string class_name;  // "LlamaForCausalLM"
+    std::string name;                                               // general.architecture, as written
+    std::string class_name;                                         // "LlamaForCausalLM"
     enum class Tied { kUnknown, kYes, kNo } tied = Tied::kUnknown;  // tie_word_embeddings
     // What the converter makes tensors of; empty: none.
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;
@@ -38,12 +38,13 @@ struct HfConfigFacts {
     int64_t n_token_types = 0;
     bool tied = false;
     bool attention_bias = false, ffn_bias = false;
-    std::string_view dtype;                                                      // "float16"
+    std::string_view dtype;                                                  // "float16"
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;  // from the tensors
 };
 
 // The way back: a config.json that read_hf_config() turns into this metadata again, and that transformers loads.
-Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFacts& facts, std::vector<std::string>& notes);
+Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFacts& facts,
+                                    std::vector<std::string>& notes);
 
 // The class names of all architectures, for messages: "BertModel, BitNetForCausalLM, ...".
 std::string known_hf_classes();

@@ -44,7 +44,8 @@ public:
         const RopeConfig& rope = config_.rope;
         out["rope_theta"] = as_written(rope.theta);
         if (rope.theta_local > 0.0) out["rope_local_base_freq"] = as_written(rope.theta_local);
-        if (rope.n_dims != config_.head_dim_k) out["partial_rotary_factor"] = double(rope.n_dims) / double(config_.head_dim_k);
+        if (rope.n_dims != config_.head_dim_k)
+            out["partial_rotary_factor"] = double(rope.n_dims) / double(config_.head_dim_k);
         Json scaling;
         if (!facts_.rope_factors_long.empty()) {
             scaling = {{"rope_type", "longrope"},
@@ -157,7 +158,8 @@ private:
         const auto& divisors = facts_.rope_factors;
         const double factor = double(*std::ranges::max_element(divisors));
         auto wavelength = [&](size_t pair) {
-            return 2.0 * std::numbers::pi * std::pow(config_.rope.theta, 2.0 * double(pair) / double(config_.rope.n_dims));
+            return 2.0 * std::numbers::pi *
+                   std::pow(config_.rope.theta, 2.0 * double(pair) / double(config_.rope.n_dims));
         };
         double context = 8192.0;  // that of all published ones, should no pair lie between
         for (size_t pair = 0; pair < divisors.size(); ++pair) {
@@ -175,8 +177,10 @@ private:
                 return {};
             }
         }
-        return {{"rope_type", "llama3"},       {"factor", as_written(factor)},
-                {"low_freq_factor", kLow},     {"high_freq_factor", kHigh},
+        return {{"rope_type", "llama3"},
+                {"factor", as_written(factor)},
+                {"low_freq_factor", kLow},
+                {"high_freq_factor", kHigh},
                 {"original_max_position_embeddings", int64_t(context)}};
     }
 
@@ -204,7 +208,8 @@ const HfClass* class_of(const Architecture& architecture, std::string_view name,
 
 }  // namespace
 
-Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFacts& facts, std::vector<std::string>& notes) {
+Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFacts& facts,
+                                    std::vector<std::string>& notes) {
     STERNA_TRY(plan, plan_model(metadata, {}));
     const std::string name(metadata.get_string("general.architecture").value_or(""));
     const HfClass* hf_class = class_of(*plan.architecture, name, plan.config);
@@ -212,10 +217,12 @@ Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFact
         return fail(ErrorCode::kUnsupported, "architecture {}: has no Hugging Face class to be written as", name);
     ConfigWriter writer(metadata, facts, plan.config, name);
     writer.out["architectures"] = {std::string(hf_class->name)};
-    writer.out["model_type"] = std::string(hf_class->model_type.empty() ? std::string_view(name) : hf_class->model_type);
+    writer.out["model_type"] =
+        std::string(hf_class->model_type.empty() ? std::string_view(name) : hf_class->model_type);
     const std::span<const HfKey> own = plan.architecture->hf.keys;
     for (const HfKey& row : kHfCommon)
-        if (std::ranges::none_of(own, [&](const HfKey& other) { return !other.gguf.empty() && other.gguf == row.gguf; }))
+        if (std::ranges::none_of(own,
+                                 [&](const HfKey& other) { return !other.gguf.empty() && other.gguf == row.gguf; }))
             writer.row(row);
     for (const HfKey& row : own) writer.row(row);
     writer.rope();

@@ -184,11 +184,16 @@ private:
         std::vector<int64_t> shape(tensor->shape.begin(), tensor->shape.begin() + tensor->n_dims);
         std::ranges::reverse(shape);
         // A matrix of one row is a vector in GGUF.
-        if (shape.size() == 1 && std::holds_alternative<Linear LayerWeights::*>(spec.slot)) shape.insert(shape.begin(), 1);
+        if (shape.size() == 1 && std::holds_alternative<Linear LayerWeights::*>(spec.slot))
+            shape.insert(shape.begin(), 1);
         const size_t at = size_t(std::max<int64_t>(layer, 0));
-        Recipe recipe{tensor, spec.change, 0, tensor->n_dims == 1 ? tensor->n_elements() : rows_of(*tensor),
+        Recipe recipe{tensor,
+                      spec.change,
+                      0,
+                      tensor->n_dims == 1 ? tensor->n_elements() : rows_of(*tensor),
                       spec.change == Change::kInterleaveK ? config_.n_kv_heads[at] : config_.n_heads[at],
-                      config_.rope.n_dims, 1.0f};
+                      config_.rope.n_dims,
+                      1.0f};
         switch (spec.change) {
             case Change::kNone:
             case Change::kPlusOne:
@@ -227,8 +232,10 @@ private:
     }
 
     std::unexpected<Error> refuse(const std::string& name) const {
-        return fail(ErrorCode::kUnsupported, "{}: {}: several such tensors make one of the checkpoint's, which is not "
-                    "written yet", source_, name);
+        return fail(ErrorCode::kUnsupported,
+                    "{}: {}: several such tensors make one of the checkpoint's, which is not "
+                    "written yet",
+                    source_, name);
     }
 
     Status add_rows(const std::string& name, std::vector<int64_t> shape, const Recipe& recipe) {

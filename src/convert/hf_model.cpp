@@ -23,7 +23,8 @@ constexpr size_t kMostCopiedBytes = size_t(256) << 20;
 constexpr size_t kNamedTensors = 3;  // in messages about many
 // Buffers that old checkpoints carry along.
 constexpr std::string_view kSkipped =
-    "*rotary_emb.inv_freq|*rotary_emb.cos_cached|*rotary_emb.sin_cached|*rotary_pos_emb.inv_freq|*.masked_bias|*position_ids";
+    "*rotary_emb.inv_freq|*rotary_emb.cos_cached|*rotary_emb.sin_cached|*rotary_pos_emb.inv_freq|*.masked_bias|*"
+    "position_ids";
 
 Result<std::string> read_text(const fs::path& path, size_t limit) {
     STERNA_TRY(file, MappedFile::open(path.string()));
@@ -46,7 +47,8 @@ std::string name_some(const std::vector<std::string>& names) {
 
 std::string dims_text(std::span<const int64_t> dims) {
     std::string text = "[";
-    for (int64_t extent : dims) text += (text.size() > 1 ? ", " : "") + (extent == kAnyDim ? "any" : std::to_string(extent));
+    for (int64_t extent : dims)
+        text += (text.size() > 1 ? ", " : "") + (extent == kAnyDim ? "any" : std::to_string(extent));
     return text + "]";
 }
 
@@ -191,8 +193,7 @@ Status HfModel::Impl::add(const TensorSpec& spec, int64_t layer) {
     for (const HfTensor& other : hf.architecture->hf.tensors)
         if (other.gguf_name == spec.gguf_name) candidates.push_back({other.hf_name, other.change});
     for (const Candidate& candidate : candidates) {
-        const std::string hf_name =
-            layer >= 0 ? layer_name(candidate.hf_name, layer) : std::string(candidate.hf_name);
+        const std::string hf_name = layer >= 0 ? layer_name(candidate.hf_name, layer) : std::string(candidate.hf_name);
         const bool stacked = candidate.change == Change::kStack;
         if (!find(stacked ? layer_name(hf_name, 0) : hf_name)) continue;
         STERNA_TRY(shape, resolve(spec, name, layer));
@@ -214,7 +215,8 @@ Status HfModel::Impl::add(const TensorSpec& spec, int64_t layer) {
         return add_made(spec, name, shape);
     }
     if (spec.required && !has_other(spec, layer)) {
-        std::string hf_name = layer >= 0 ? layer_name(candidates[0].hf_name, layer) : std::string(candidates[0].hf_name);
+        std::string hf_name =
+            layer >= 0 ? layer_name(candidates[0].hf_name, layer) : std::string(candidates[0].hf_name);
         missing.push_back(full_name(is_layer_name(hf_name) ? layer_name(hf_name, 0) : hf_name));
     }
     return {};
@@ -270,7 +272,8 @@ Status HfModel::Impl::add_found(const std::string& gguf_name, std::vector<int64_
 }
 
 // Tensors that no checkpoint has.
-Status HfModel::Impl::add_made(const TensorSpec& spec, const std::string& gguf_name, const std::vector<int64_t>& shape) {
+Status HfModel::Impl::add_made(const TensorSpec& spec, const std::string& gguf_name,
+                               const std::vector<int64_t>& shape) {
     Made entry;
     if (spec.gguf_name == "rope_freqs.weight") entry.values = hf.rope_factors;
     if (spec.gguf_name == "rope_factors_long.weight") entry.values = hf.rope_factors_long;
@@ -300,8 +303,10 @@ Status HfModel::Impl::check_head() {
     if (head && hf.tied == HfConfig::Tied::kYes) used.insert(head);
     if (!head && hf.tied == HfConfig::Tied::kNo && gguf_names.contains("output.weight") &&
         gguf_names["output.weight"]->hf_name == "lm_head.weight" && !gguf_names["output.weight"]->required)
-        return fail(ErrorCode::kBadFile, "{}: no tensor lm_head.weight, though config.json says that it is not tied to "
-                    "the embedding", path);
+        return fail(ErrorCode::kBadFile,
+                    "{}: no tensor lm_head.weight, though config.json says that it is not tied to "
+                    "the embedding",
+                    path);
     return {};
 }
 
@@ -332,7 +337,8 @@ Status HfModel::Impl::check_left_over(const HfModelOptions& options, const std::
         }
     }
     if (beyond > 0)
-        notes.push_back(fmt::format("{} tensors of layers beyond the last one ({}) are left out", beyond, config.n_layers));
+        notes.push_back(
+            fmt::format("{} tensors of layers beyond the last one ({}) are left out", beyond, config.n_layers));
     if (others > 0) notes.push_back(fmt::format("{} tensors outside of the language model are left out", others));
     if (unknown.empty()) return {};
     if (!options.allow_extra)
@@ -346,15 +352,15 @@ Status HfModel::Impl::write_tokenizer_keys(GgufWriter& writer) {
     STERNA_TRY(own, checkpoint->write_tokenizer(writer));
     has_tokenizer = own;
     if (own) return {};
-    constexpr const char* kFiles[] = {"tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "tokenizer.tiktoken",
-                                      "rwkv_vocab_v20230424.txt", "tekken.json"};
+    constexpr const char* kFiles[] = {"tokenizer.json",     "tokenizer.model",          "vocab.txt",  "vocab.json",
+                                      "tokenizer.tiktoken", "rwkv_vocab_v20230424.txt", "tekken.json"};
     std::error_code problem;
     bool any = std::ranges::any_of(kFiles, [&](const char* name) { return fs::exists(folder / name, problem); });
     for (const auto& entry : fs::directory_iterator(folder.empty() ? "." : folder, problem))
         any = any || entry.path().extension() == ".tiktoken";
     if (!any) {
-        notes.push_back(fmt::format("{}: no tokenizer beside the weights: the result can take token numbers only, no text",
-                                    folder.string()));
+        notes.push_back(fmt::format(
+            "{}: no tokenizer beside the weights: the result can take token numbers only, no text", folder.string()));
         return {};
     }
     has_tokenizer = true;
@@ -486,7 +492,8 @@ std::string HfModel::identity() const {
     const fs::path folder = impl_->folder.empty() ? fs::path(".") : impl_->folder;
     for (const auto& entry : fs::directory_iterator(folder, problem)) {
         const std::string extension = entry.path().extension().string();
-        constexpr std::string_view kKinds = "|.safetensors|.bin|.pt|.pth|.onnx|.onnx_data|.data|.json|.model|.txt|.jinja|";
+        constexpr std::string_view kKinds =
+            "|.safetensors|.bin|.pt|.pth|.onnx|.onnx_data|.data|.json|.model|.txt|.jinja|";
         if (extension.empty() || kKinds.find("|" + extension + "|") == std::string_view::npos) continue;
         facts.push_back(fmt::format("{}:{}:{}", entry.path().string(), fs::file_size(entry.path(), problem),
                                     fs::last_write_time(entry.path(), problem).time_since_epoch().count()));

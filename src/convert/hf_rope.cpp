@@ -95,8 +95,7 @@ private:
         if (!head || !(*head >= 2 && *head <= 65536) || !(share >= 0.0 && share <= 1.0))
             return fail(ErrorCode::kBadFile, "{}: proportional RoPE without a head size, or with an odd share", where_);
         const size_t pairs = size_t(*head) / 2, turning = size_t(share * *head / 2.0);
-        for (size_t pair = 0; pair < pairs; ++pair)
-            result_.rope_factors.push_back(pair < turning ? 1.0f : kNever);
+        for (size_t pair = 0; pair < pairs; ++pair) result_.rope_factors.push_back(pair < turning ? 1.0f : kNever);
         return {};
     }
 
@@ -111,8 +110,9 @@ private:
             return {};
         }
         const auto factor = number("factor");
-        const auto original = number("original_max_position_embeddings")
-                                  .or_else([&] { return number_at(config_, "original_max_position_embeddings"); });
+        const auto original = number("original_max_position_embeddings").or_else([&] {
+            return number_at(config_, "original_max_position_embeddings");
+        });
         const auto context = number_at(config_, "max_position_embeddings");
         if (name == "longrope" || name == "su") return longrope(factor, original, context);
         if (!factor || !(*factor >= 1e-3 && *factor <= 1e6))

@@ -16,15 +16,16 @@ namespace {
 #define HIGH R"(\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M})"
 #define LOW R"(\p{Ll}\p{Lm}\p{Lo}\p{M})"
 #define WORD R"([^\r\n\p{L}\p{N}]?)"
-#define CASED(END, DIGITS, TAIL) \
-    WORD "[" HIGH "]*[" LOW "]+" END "|" WORD "[" HIGH "]+[" LOW "]*" END "|" DIGITS R"(| ?[^\s\p{L}\p{N}]+)" TAIL "|" BLANKS
-#define WORDS(FIRST, LETTERS, DIGITS, TAIL) \
-    FIRST WORD LETTERS "|" DIGITS R"(| ?[^\s\p{L}\p{N}]+)" TAIL "|" BLANKS
+#define CASED(END, DIGITS, TAIL)                                                                                   \
+    WORD "[" HIGH "]*[" LOW "]+" END "|" WORD "[" HIGH "]+[" LOW "]*" END "|" DIGITS R"(| ?[^\s\p{L}\p{N}]+)" TAIL \
+         "|" BLANKS
+#define WORDS(FIRST, LETTERS, DIGITS, TAIL) FIRST WORD LETTERS "|" DIGITS R"(| ?[^\s\p{L}\p{N}]+)" TAIL "|" BLANKS
 #define GPT2 R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)"
-#define CL100K(DIGITS) \
-    FOLD_SHORT R"(|[^\r\n\p{L}\p{N}]?+\p{L}+|)" DIGITS R"(| ?[^\s\p{L}\p{N}]++[\r\n]*|)" BLANKS_SHORT
-#define DEEPSEEK_QUOTED(TAIL) R"([!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)" TAIL
-#define DEEPSEEK(TAIL) R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)" TAIL
+#define CL100K(DIGITS) FOLD_SHORT R"(|[^\r\n\p{L}\p{N}]?+\p{L}+|)" DIGITS R"(| ?[^\s\p{L}\p{N}]++[\r\n]*|)" BLANKS_SHORT
+#define DEEPSEEK_QUOTED(TAIL) \
+    R"([!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)" TAIL
+#define DEEPSEEK(TAIL) \
+    R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+)" TAIL
 #define CJK "[一-龥぀-ゟ゠-ヿ]+"
 #define HALVES \
     R"(\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1})"
@@ -60,14 +61,14 @@ constexpr Known kKnown[] = {
     {{"laguna"}, {R"([^\n]+|[\n]+)", WORDS(FOLD "|", R"(\p{L}+)", R"(\p{N})", R"([\r\n]*)")}},
     {{"laguna"}, {R"([^\n]+|[\n]+)", WORDS(FOLD "|", R"([\p{L}]+)", R"(\p{N})", R"([\r\n]*)")}},
     {{"exaone-moe"},
-     {FOLD R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)"}},
+     {FOLD
+      R"(|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+)"}},
     {{"gpt-4o", "granite-embed-multi-97m"}, {CASED(FOLD "?", R"(\p{N}{1,3})", R"([\r\n/]*)")}},
     {{"tekken"}, {CASED("", R"(\p{N})", R"([\r\n/]*)")}},
     {{"kimi-k2"},
      {HAN WORD "[" HIGH NOT_HAN "]*[" LOW NOT_HAN "]+" FOLD "?|" WORD "[" HIGH NOT_HAN "]+[" LOW NOT_HAN "]*" FOLD
-          R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" BLANKS}},
-    {{"youtu"},
-     {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" CJK, CASED(FOLD "?", R"(\p{N})", R"([\r\n/]*)")}},
+               R"(?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|)" BLANKS}},
+    {{"youtu"}, {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|" CJK, CASED(FOLD "?", R"(\p{N})", R"([\r\n/]*)")}},
     {{"tiny_aya"}, {R"(\d{1,3}(?=(?:\d{3})*\b))", CASED(FOLD "?", R"(\p{N}{1,3})", R"([\r\n/]*)")}},
     {{"deepseek-coder"}, {R"([\r\n])", R"(\s?\p{L}+)", R"(\s?\p{P}+)", "[一-龥ࠀ-一가-퟿]+", R"(\p{N})"}},
     {{"deepseek-v3"}, {R"(\p{N}{1,3})", CJK, DEEPSEEK(R"([\r\n]*|)" BLANKS)}},

@@ -20,7 +20,7 @@ using Json = nlohmann::json;
 
 constexpr size_t kMaxShards = 4096;
 constexpr size_t kMaxIndexBytes = size_t(256) << 20;  // the largest published ones have some 10 MB
-constexpr size_t kReleasedBytes = size_t(1) << 15;  // reads of this size and more are not kept mapped
+constexpr size_t kReleasedBytes = size_t(1) << 15;    // reads of this size and more are not kept mapped
 constexpr const char* kIndexName = "model.safetensors.index.json";
 
 class SafetensorsCheckpoint : public ListedCheckpoint {
@@ -46,8 +46,7 @@ public:
         read_elements(fact.type, fact.data, first, to);
         // The widest tensors (an embedding of 1 GB) would be all of a conversion's memory if they were kept to their end.
         const size_t width = size_t(element_bytes(fact.type)), n_bytes = to.size() * width;
-        if (n_bytes >= kReleasedBytes)
-            files_[fact.file].release(fact.data.subspan(size_t(first) * width, n_bytes));
+        if (n_bytes >= kReleasedBytes) files_[fact.file].release(fact.data.subspan(size_t(first) * width, n_bytes));
         return {};
     }
     void release(const CheckpointTensor& tensor) const override {
@@ -141,15 +140,15 @@ Result<Shards> find_shards(const fs::path& path) {
     std::error_code problem;
     if (!fs::is_directory(path, problem)) {
         const fs::path folder = path.parent_path();
-        if (path.filename() == kIndexName || path.string().ends_with(".safetensors.index.json")) return read_index(path);
+        if (path.filename() == kIndexName || path.string().ends_with(".safetensors.index.json"))
+            return read_index(path);
         const auto name = shard_name(path.filename().string());
         if (!name) return Shards{{path.string()}, {}};
         if (fs::exists(folder / kIndexName, problem)) return read_index(folder / kIndexName);
         return all_shards_of(folder, *name);
     }
     if (fs::exists(path / kIndexName, problem)) return read_index(path / kIndexName);
-    if (fs::exists(path / "model.safetensors", problem))
-        return Shards{{(path / "model.safetensors").string()}, {}};
+    if (fs::exists(path / "model.safetensors", problem)) return Shards{{(path / "model.safetensors").string()}, {}};
     std::vector<fs::path> found;
     for (const auto& entry : fs::directory_iterator(path, problem))
         if (entry.path().extension() == ".safetensors") found.push_back(entry.path());
@@ -172,8 +171,8 @@ Result<std::unique_ptr<Checkpoint>> open_safetensors(const std::string& path) {
     for (const auto& [tensor, name] : shards.where) {
         const CheckpointTensor* found = checkpoint->find(tensor);
         if (!found || fs::path(shards.paths[checkpoint->file_of(*found)]).filename() != name)
-            return fail(ErrorCode::kBadFile, "{}: the index says that tensor '{}' is in {}, which does not hold it", path,
-                        shown_name(tensor), name);
+            return fail(ErrorCode::kBadFile, "{}: the index says that tensor '{}' is in {}, which does not hold it",
+                        path, shown_name(tensor), name);
     }
     if (checkpoint->tensors().empty()) return fail(ErrorCode::kBadFile, "{}: holds no tensors", path);
     return checkpoint;

@@ -73,8 +73,8 @@ public:
     bool key(string_t& text) override {
         if (depth_ == 1) {
             if (text.empty() || text.size() > limits_.max_name_bytes)
-                return wrong(fmt::format("a tensor name of {} bytes, expected 1 to {}", text.size(),
-                                         limits_.max_name_bytes));
+                return wrong(
+                    fmt::format("a tensor name of {} bytes, expected 1 to {}", text.size(), limits_.max_name_bytes));
             name_ = std::move(text);
             in_metadata_ = name_ == kMetadata;
             if (in_metadata_ && std::exchange(has_metadata_, true)) return wrong("two __metadata__ objects");
@@ -177,9 +177,9 @@ Status check_layout(const std::vector<Entry>& entries, uint64_t data_bytes, cons
 
 Status check_name_twice(const std::vector<Entry>& entries, const std::string& file) {
     NameIndex index;
-    const auto twice = index.build(uint32_t(entries.size()), [&](uint32_t i) { return std::string_view(entries[i].name); });
-    if (twice)
-        return fail(ErrorCode::kBadFile, "{}: tensor '{}' occurs twice", file, printable(entries[*twice].name));
+    const auto twice =
+        index.build(uint32_t(entries.size()), [&](uint32_t i) { return std::string_view(entries[i].name); });
+    if (twice) return fail(ErrorCode::kBadFile, "{}: tensor '{}' occurs twice", file, printable(entries[*twice].name));
     return {};
 }
 
@@ -226,8 +226,8 @@ Result<SafetensorsPart> parse_safetensors(Bytes bytes, const std::string& name, 
         if (n < 0 || uint64_t(n) > n_bytes || uint64_t(n) * uint64_t(element_bytes(*type)) != n_bytes)
             return fail(ErrorCode::kBadFile, "{}: tensor '{}' has {} bytes, which do not hold {} of type {}", name,
                         printable(entry.name), n_bytes, shape_text(entry.shape), entry.dtype);
-        part.tensors.push_back({std::move(entry.name), *type, std::move(entry.shape),
-                                data.subspan(size_t(entry.begin), size_t(n_bytes))});
+        part.tensors.push_back(
+            {std::move(entry.name), *type, std::move(entry.shape), data.subspan(size_t(entry.begin), size_t(n_bytes))});
     }
     return part;
 }

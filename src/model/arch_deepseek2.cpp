@@ -141,6 +141,8 @@ constexpr HfKey kKeys[] = {
     {"", "attention.key_length_mla", HfKind::kInt, "qk_nope_head_dim+qk_rope_head_dim"},
     {"v_head_dim", "attention.value_length_mla"},
     {"qk_rope_head_dim", "rope.dimension_count"},
+    {"", "rope.scaling.yarn_log_multiplier", HfKind::kFloat,
+     "0.1*rope_parameters.mscale_all_dim|rope_scaling.mscale_all_dim"},
     {"first_k_dense_replace", "leading_dense_block_count", HfKind::kInt, "0"},
     {"n_shared_experts", "expert_shared_count", HfKind::kInt, "0"},
     {"routed_scaling_factor", "expert_weights_scale", HfKind::kFloat},

@@ -54,6 +54,7 @@ enum class HfKind : uint8_t {
     kIs,           // writes nothing: the value must be one of `choices`, for the forward pass knows no other
     kPeriod,       // a list of one text per layer that repeats: every how many layers comes the one named in `choices`
     kFlags,        // such a list, as bools: true where the text is one of `choices`
+    kWhere,        // such a list, as integers: the value of `otherwise` where the text is one of `choices`, 0 elsewhere
 };
 
 // One row: config.json key -> GGUF key. It replaces a row of kHfCommon with the same GGUF key.
@@ -62,7 +63,7 @@ struct HfKey {
     std::string_view json;
     std::string_view gguf;  // "expert_count", to be read after "{architecture}."
     HfKind kind = HfKind::kInt;
-    // When absent. Numbers: a product of numbers and config.json keys, "4*hidden_size" or "hidden_size/num_heads". Texts and
+    // When absent. Numbers: a product of numbers and config.json keys, "4*hidden_size" or "hidden_size/num_heads", or a sum of such. Texts and
     // bools: as they are. Empty: the GGUF key is left out.
     std::string_view otherwise = {};
     // kIs, kPeriod, kFlags: "silu|swish". kInt of a text: "softmax=1|sigmoid=2".

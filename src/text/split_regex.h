@@ -31,7 +31,7 @@ public:
     };
     // What the matching of one text may cost. Ordinary expressions take some 10 steps a byte.
     struct Budget {
-        explicit Budget(size_t text_bytes) : steps(4096) { steps += int64_t(text_bytes) * 256; }
+        explicit Budget(size_t text_bytes) : steps(4096) { steps += int64_t(text_bytes) * 512; }
         int64_t steps;
         bool spent() const { return steps <= 0; }
     };

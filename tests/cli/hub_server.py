@@ -86,7 +86,10 @@ class Handler(BaseHTTPRequestHandler):
         hub, where = self.server.hub, self.server.where
         with hub.lock:
             hub.log.append((where, self.command, self.path, dict(self.headers.items())))
-            self.faults = [f for f in hub.faults if f.fits(where, self.command, self.path)]
+            self.faults = []
+            for fault in hub.faults:  # of one kind, the first that fits
+                if all(fault.kind != f.kind for f in self.faults) and fault.fits(where, self.command, self.path):
+                    self.faults.append(fault)
         for fault in self.faults:
             if fault.kind == "status":
                 return self.send(fault.values["code"], fault.values.get("headers", {}), b"an error, in many words\n")

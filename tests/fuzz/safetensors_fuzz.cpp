@@ -19,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         if (n < 0 || uint64_t(n) * uint64_t(element_bytes(tensor.type)) != tensor.data.size()) std::abort();
         float values[64];
         for (int64_t first = 0; first < n; first += 64)
-            read_elements(tensor.type, tensor.data, first, std::span(values).first(size_t(std::min<int64_t>(64, n - first))));
+            read_elements(tensor.type, tensor.data, first,
+                          std::span(values).first(size_t(std::min<int64_t>(64, n - first))));
     }
     if (at && at != data + size) std::abort();
     return 0;

@@ -32,8 +32,8 @@ using Expected = std::function<float(int64_t row, int64_t column)>;  // of the r
 
 struct Case {
     Change change;
-    std::vector<int64_t> shape;                // GGUF's
-    std::vector<std::vector<int64_t>> parts;   // the checkpoint's
+    std::vector<int64_t> shape;               // GGUF's
+    std::vector<std::vector<int64_t>> parts;  // the checkpoint's
     Expected expected;
     float offset = 0;
 };
@@ -44,7 +44,8 @@ Config small_config() {
     config.n_heads = {2};
     config.n_kv_heads = {1};
     config.rope.n_dims = 4;
-    config.recurrent = {.kernel = 4, .channels = 2 * 2 * 3 + 4 * 2, .n_heads = 4, .n_key_heads = 2, .key_dim = 3, .value_dim = 2};
+    config.recurrent = {
+        .kernel = 4, .channels = 2 * 2 * 3 + 4 * 2, .n_heads = 4, .n_key_heads = 2, .key_dim = 3, .value_dim = 2};
     return config;
 }
 
@@ -110,11 +111,12 @@ TEST(Changes, ValueHeadsMove) {
     expect({Change::kTileValueRows, {3, 8}, {{8, 3}}, rows_from({0, 1, 4, 5, 2, 3, 6, 7})});
     expect({Change::kTileValueRows, {4}, {{4}}, values_from({0, 2, 1, 3})});
     // Behind 12 rows of queries and keys.
-    expect({Change::kTileValueRows, {3, 20}, {{20, 1, 3}},
-            rows_from({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 16, 17, 14, 15, 18, 19})});
+    expect({Change::kTileValueRows, {3, 20}, {{20, 1, 3}}, rows_from({0,  1,  2,  3,  4,  5,  6,  7,  8,  9,
+                                                                      10, 11, 12, 13, 16, 17, 14, 15, 18, 19})});
     const std::vector<int64_t> places = {0, 1, 4, 5, 2, 3, 6, 7};
-    expect({Change::kTileValueColumns, {8, 2}, {{2, 8}},
-            [&](int64_t r, int64_t c) { return float(r * 8 + places[size_t(c)]); }});
+    expect({Change::kTileValueColumns, {8, 2}, {{2, 8}}, [&](int64_t r, int64_t c) {
+                return float(r * 8 + places[size_t(c)]);
+            }});
     expect({Change::kNegExpTileValues, {4}, {{4}}, [](int64_t, int64_t c) {
                 const float from[] = {0, 2, 1, 3};
                 return -std::exp(from[c]);
@@ -128,25 +130,30 @@ TEST(Changes, ValuesChange) {
 }
 
 TEST(Changes, StacksAndTransposes) {
-    expect({Change::kStack, {3, 2, 3}, {{2, 3}, {2, 3}, {2, 3}},
-            [](int64_t r, int64_t c) { return float(r / 2 * 1000 + r % 2 * 3 + c); }});
+    expect({Change::kStack, {3, 2, 3}, {{2, 3}, {2, 3}, {2, 3}}, [](int64_t r, int64_t c) {
+                return float(r / 2 * 1000 + r % 2 * 3 + c);
+            }});
     expect({Change::kTranspose, {3, 4}, {{3, 4}}, [](int64_t r, int64_t c) { return float(c * 4 + r); }});
-    expect({Change::kTranspose, {3, 4, 2}, {{2, 3, 4}},
-            [](int64_t r, int64_t c) { return float(r / 4 * 12 + c * 4 + r % 4); }});
-    expect({Change::kTransposeEven, {3, 4, 2}, {{2, 3, 8}},
-            [](int64_t r, int64_t c) { return float(r / 4 * 24 + c * 8 + 2 * (r % 4)); }});
-    expect({Change::kTransposeOdd, {3, 4, 2}, {{2, 3, 8}},
-            [](int64_t r, int64_t c) { return float(r / 4 * 24 + c * 8 + 2 * (r % 4) + 1); }});
+    expect({Change::kTranspose, {3, 4, 2}, {{2, 3, 4}}, [](int64_t r, int64_t c) {
+                return float(r / 4 * 12 + c * 4 + r % 4);
+            }});
+    expect({Change::kTransposeEven, {3, 4, 2}, {{2, 3, 8}}, [](int64_t r, int64_t c) {
+                return float(r / 4 * 24 + c * 8 + 2 * (r % 4));
+            }});
+    expect({Change::kTransposeOdd, {3, 4, 2}, {{2, 3, 8}}, [](int64_t r, int64_t c) {
+                return float(r / 4 * 24 + c * 8 + 2 * (r % 4) + 1);
+            }});
     expect({Change::kEvenColumns, {3, 2}, {{2, 6}}, [](int64_t r, int64_t c) { return float(r * 6 + 2 * c); }});
     expect({Change::kOddColumns, {3, 2}, {{2, 6}}, [](int64_t r, int64_t c) { return float(r * 6 + 2 * c + 1); }});
 }
 
 TEST(Changes, LatentKeysAndValues) {
     // Two heads of 3 key rows and 2 value rows, rank 4.
-    expect({Change::kKeyB, {3, 4, 2}, {{10, 4}},
-            [](int64_t r, int64_t c) { return float((r / 4 * 5 + c) * 4 + r % 4); }});
-    expect({Change::kValueB, {4, 2, 2}, {{10, 4}},
-            [](int64_t r, int64_t c) { return float((r / 2 * 5 + 3 + r % 2) * 4 + c); }});
+    expect(
+        {Change::kKeyB, {3, 4, 2}, {{10, 4}}, [](int64_t r, int64_t c) { return float((r / 4 * 5 + c) * 4 + r % 4); }});
+    expect({Change::kValueB, {4, 2, 2}, {{10, 4}}, [](int64_t r, int64_t c) {
+                return float((r / 2 * 5 + 3 + r % 2) * 4 + c);
+            }});
 }
 
 TEST(Changes, Shapes) {

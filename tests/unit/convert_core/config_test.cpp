@@ -17,7 +17,9 @@ struct Read {
     std::string error;
 
     double number(const std::string& key) const { return file->get_float("llama." + key).value_or(-1); }
-    std::string text(const std::string& key) const { return std::string(file->get_string("llama." + key).value_or("")); }
+    std::string text(const std::string& key) const {
+        return std::string(file->get_string("llama." + key).value_or(""));
+    }
 };
 
 Read read(const std::string& json, std::string_view generation = {}, std::string_view pooling = {}) {
@@ -39,7 +41,8 @@ Read llama(const std::string& more) {
 }
 
 TEST(HfConfig, CommonKeys) {
-    const Read found = llama(R"("num_key_value_heads":2,"rms_norm_eps":1e-05,"tie_word_embeddings":true,"rope_theta":500000.0)");
+    const Read found =
+        llama(R"("num_key_value_heads":2,"rms_norm_eps":1e-05,"tie_word_embeddings":true,"rope_theta":500000.0)");
     ASSERT_EQ(found.error, "");
     EXPECT_EQ(found.config.name, "llama");
     EXPECT_EQ(found.config.tied, HfConfig::Tied::kYes);
@@ -108,8 +111,10 @@ TEST(HfConfig, NestedTextConfig) {
 
 TEST(HfConfig, LayerTypes) {
     auto gemma = [](const std::string& types) {
-        return read(R"({"architectures":["Gemma3ForCausalLM"],"hidden_size":64,"num_hidden_layers":4,"intermediate_size":96,
-            "layer_types":)" + types + "}");
+        return read(
+            R"({"architectures":["Gemma3ForCausalLM"],"hidden_size":64,"num_hidden_layers":4,"intermediate_size":96,
+            "layer_types":)" +
+            types + "}");
     };
     const char* s = R"("sliding_attention")";
     const char* f = R"("full_attention")";
@@ -123,14 +128,18 @@ TEST(HfConfig, LayerTypes) {
 }
 
 TEST(HfConfig, SamplingAndPooling) {
-    const Read found = read(std::string("{") + kLlama + "}", R"({"temperature":0.6,"top_k":20,"top_p":0.95,"eos_token_id":[1,2]})");
+    const Read found =
+        read(std::string("{") + kLlama + "}", R"({"temperature":0.6,"top_k":20,"top_p":0.95,"eos_token_id":[1,2]})");
     ASSERT_EQ(found.error, "");
     EXPECT_EQ(found.file->get_int("general.sampling.top_k"), 20);
     EXPECT_EQ(found.file->get_float("general.sampling.temp"), double(0.6f));
-    const std::string bert = R"({"architectures":["BertModel"],"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,
+    const std::string bert =
+        R"({"architectures":["BertModel"],"hidden_size":64,"num_hidden_layers":2,"num_attention_heads":4,
         "intermediate_size":96,"max_position_embeddings":128})";
     EXPECT_EQ(read(bert).file->get_int("bert.pooling_type"), 1);
-    EXPECT_EQ(read(bert, {}, R"({"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":false})").file->get_int("bert.pooling_type"), 2);
+    EXPECT_EQ(read(bert, {}, R"({"pooling_mode_cls_token":true,"pooling_mode_mean_tokens":false})")
+                  .file->get_int("bert.pooling_type"),
+              2);
     EXPECT_EQ(read(bert).file->get_bool("bert.attention.causal"), false);
 }
 
@@ -144,8 +153,10 @@ TEST(HfConfig, Refusals) {
     EXPECT_EQ(llama(R"("rms_norm_eps":"small")").error, "config.json: rms_norm_eps: \"small\", expected a number");
     EXPECT_EQ(llama(R"("rope_scaling":7)").error, "config.json: rope_scaling: not an object");
     EXPECT_EQ(llama(R"("rope_scaling":{"type":"linear"})").error, "config.json: linear RoPE scaling without a factor");
-    EXPECT_EQ(llama(R"("rope_scaling":{"type":"yarn","factor":1e300})").error, "config.json: yarn RoPE scaling without a factor");
-    EXPECT_EQ(llama(R"("rope_scaling":{"type":"longrope"})").error, "config.json: longrope scaling without long_factor");
+    EXPECT_EQ(llama(R"("rope_scaling":{"type":"yarn","factor":1e300})").error,
+              "config.json: yarn RoPE scaling without a factor");
+    EXPECT_EQ(llama(R"("rope_scaling":{"type":"longrope"})").error,
+              "config.json: longrope scaling without long_factor");
     EXPECT_EQ(llama(R"("rope_theta":1e4,"head_dim":1e300)").error.substr(0, 12), "config.json:");
     EXPECT_EQ(llama(R"("head_dim":99999999999999999999)").error.substr(0, 12), "config.json:");
 }

@@ -69,7 +69,8 @@ void expect_same_tensors(const GgufFile& found, const GgufFile& wanted) {
     EXPECT_EQ(found.tensors().size(), n);
 }
 
-std::vector<float> outputs(const std::vector<uint8_t>& bytes, const std::string& name, std::span<const int32_t> tokens) {
+std::vector<float> outputs(const std::vector<uint8_t>& bytes, const std::string& name,
+                           std::span<const int32_t> tokens) {
     TestModel model = load_test_model(bytes, name);
     return model.model ? run_all(*model.model, tokens, {}) : std::vector<float>();
 }
@@ -105,8 +106,8 @@ TEST_P(HfGolden, ThereAndBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, HfGolden,
-                         testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3", "phi3",
-                                         "granite", "bitnet", "bert"),
+                         testing::Values("llama", "llama-mixtral", "qwen", "qwen2", "qwen3", "qwen3moe", "gemma3",
+                                         "phi3", "granite", "bitnet", "bert"),
                          [](const auto& test) {
                              std::string name = test.param;
                              for (char& c : name)

@@ -27,7 +27,8 @@ TEST(Safetensors, WritesAndReads) {
     ASSERT_TRUE(writer.add("a \"quoted\" näme", ElementType::kF32, {2, 3}, floats));
     ASSERT_TRUE(writer.add("bytes", ElementType::kU8, {3}, bytes3));
     ASSERT_TRUE(writer.add("empty", ElementType::kF16, {0, 7}, nothing));
-    ASSERT_TRUE(writer.add("scalar", ElementType::kBool, {}, [](SafetensorsWriter::Sink sink) { return sink(bytes_of("\1")); }));
+    ASSERT_TRUE(writer.add("scalar", ElementType::kBool, {},
+                           [](SafetensorsWriter::Sink sink) { return sink(bytes_of("\1")); }));
     auto bytes = writer.to_bytes();
     ASSERT_TRUE(bytes) << bytes.error().message;
     auto part = parse_safetensors(*bytes, "f");
@@ -48,7 +49,8 @@ TEST(Safetensors, WriterKeepsItsWord) {
     SafetensorsWriter writer;
     EXPECT_FALSE(writer.add("__metadata__", ElementType::kF32, {1}, {}));
     EXPECT_FALSE(writer.add("a", ElementType::kF32, {int64_t(1) << 40, int64_t(1) << 40}, {}));
-    ASSERT_TRUE(writer.add("a", ElementType::kF32, {1}, [](SafetensorsWriter::Sink sink) { return sink(bytes_of("abc")); }));
+    ASSERT_TRUE(
+        writer.add("a", ElementType::kF32, {1}, [](SafetensorsWriter::Sink sink) { return sink(bytes_of("abc")); }));
     auto bytes = writer.to_bytes();
     ASSERT_FALSE(bytes);
     EXPECT_EQ(bytes.error().message, "a: 3 of its 4 bytes");
@@ -89,7 +91,8 @@ TEST(Safetensors, NamesTheLie) {
          "f: 'a': the number 36893488147419103232 in 'data_offsets'"},
         {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})", "abcd",
          "f: tensor 'a': more than 2 data offsets"},
-        {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", "abcd", "f: tensor 'a': 1 data offsets, expected 2"},
+        {R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0]}})", "abcd",
+         "f: tensor 'a': 1 data offsets, expected 2"},
         {R"({"a":{"dtype":"F32","shape":[1]}})", "abcd", "f: tensor 'a' has no data_offsets"},
         {R"({"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}})", "abcd",
          "f: tensor 'a' is of type 'F4', which Sterna does not read"},
@@ -155,7 +158,9 @@ TEST(SafetensorsFolder, ShardsAndTheirIndex) {
     ASSERT_TRUE(by_shard);
     EXPECT_TRUE((*by_shard)->find("a"));
 
-    auto index = [&](const std::string& map) { folder.write("model.safetensors.index.json", "{\"weight_map\":" + map + "}"); };
+    auto index = [&](const std::string& map) {
+        folder.write("model.safetensors.index.json", "{\"weight_map\":" + map + "}");
+    };
     index(R"({"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"})");
     EXPECT_TRUE(open_safetensors(folder.string()));
     index(R"({"a":"model-00002-of-00002.safetensors","b":"model-00002-of-00002.safetensors"})");
