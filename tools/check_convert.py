@@ -53,10 +53,11 @@ def distance(a, b):
 
 
 def round_weights(model, dtype):
-    """Parameters only: buffers such as RoPE's frequencies stay as they are."""
+    """What is saved; RoPE's frequencies, which are not, stay as they are."""
     with torch.no_grad():
-        for p in model.parameters():
-            p.copy_(p.to(dtype).to(torch.float32))
+        for value in model.state_dict().values():
+            if value.is_floating_point():
+                value.copy_(value.to(dtype).to(torch.float32))
 
 
 def save(model, config, name, folder, dtype):
@@ -83,7 +84,13 @@ def check(case, programs, folder, failures):
             failures.append(f"{name} {kind}: {found:.2e}")
         if kind == "f32":
             back = folder / name / "back"
-            run(programs / "sterna", "convert", output, "-o", back, "--to", "safetensors", "--type", "f32")
+            try:
+                run(programs / "sterna", "convert", output, "-o", back, "--to", "safetensors", "--type", "f32")
+            except RuntimeError as refusal:
+                if "not written" not in str(refusal):
+                    raise
+                line.append("not written back")
+                continue
             if name == "qwen":
                 continue  # transformers has no class for it
             loaded = type(model).from_pretrained(back, dtype=torch.float32, attn_implementation="eager")

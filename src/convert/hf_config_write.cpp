@@ -212,6 +212,12 @@ Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFact
                                     std::vector<std::string>& notes) {
     STERNA_TRY(plan, plan_model(metadata, {}));
     const std::string name(metadata.get_string("general.architecture").value_or(""));
+    if (!plan.config.recurrent_bytes.empty())
+        return fail(ErrorCode::kUnsupported, "architecture {}: layers with a recurrent state are not written back yet",
+                    name);
+    if (!plan.config.layer_head_dim_k.empty())
+        return fail(ErrorCode::kUnsupported, "architecture {}: layers of unlike head sizes are not written back yet",
+                    name);
     const HfClass* hf_class = class_of(*plan.architecture, name, plan.config);
     if (!hf_class)
         return fail(ErrorCode::kUnsupported, "architecture {}: has no Hugging Face class to be written as", name);

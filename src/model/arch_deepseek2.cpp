@@ -147,7 +147,12 @@ constexpr HfKey kKeys[] = {
     {"n_shared_experts", "expert_shared_count", HfKind::kInt, "0"},
     {"routed_scaling_factor", "expert_weights_scale", HfKind::kFloat},
     {"norm_topk_prob", "expert_weights_norm", HfKind::kBool, "false"},
-    {"scoring_func", "expert_gating_func", HfKind::kInt, {}, "softmax=1|sigmoid=2"},
+    // V3 as transformers writes it names no function.
+    {"scoring_func|model_type",
+     "expert_gating_func",
+     HfKind::kInt,
+     {},
+     "softmax=1|sigmoid=2|deepseek_v2=1|deepseek_v3=2"},
     {"n_group", "expert_group_count"},
     {"topk_group", "expert_group_used_count"},
 };
