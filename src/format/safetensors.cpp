@@ -205,7 +205,8 @@ Result<SafetensorsPart> parse_safetensors(Bytes bytes, const std::string& name, 
     if (header.empty() || header[0] != '{')
         return fail(ErrorCode::kBadFile, "{}: its header is no JSON object: not a safetensors file", name);
     HeaderReader reader(name, limits);
-    if (!Json::sax_parse(header.begin(), header.end(), &reader))
+    const auto* text = reinterpret_cast<const char*>(header.data());  // libc++ has no traits of other characters
+    if (!Json::sax_parse(text, text + header.size(), &reader))
         return fail(ErrorCode::kBadFile, "{}", reader.error.empty() ? name + ": its header is not JSON" : reader.error);
     STERNA_CHECK(check_name_twice(reader.entries, name));
     std::ranges::stable_sort(reader.entries, [](const Entry& a, const Entry& b) {
