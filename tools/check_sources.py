@@ -47,7 +47,8 @@ class Wrapped(torch.nn.Module):
         self.model = model
 
     def forward(self, input_ids):
-        return self.model(input_ids=input_ids, use_cache=False).logits
+        # A mask of its own: without one transformers looks for packed sequences, by an operator that ONNX lacks.
+        return self.model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids), use_cache=False).logits
 
 
 class Sources:
