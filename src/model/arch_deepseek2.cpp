@@ -115,20 +115,7 @@ std::vector<TensorSpec> tensors(const Config&) {
 }
 
 Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        latent_attention(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        feed_forward(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return pre_norm_decoder(c, latent_attention);
 }
 
 constexpr HfClass kClasses[] = {{"DeepseekV2ForCausalLM"}, {"DeepseekV3ForCausalLM"}};

@@ -68,21 +68,12 @@ std::vector<TensorSpec> tensors(const Config&) {
     return {std::begin(kTable), std::end(kTable)};
 }
 
+void mix(ForwardContext& c, int64_t layer, const float* from) {
+    is_attention(c.config, layer) ? attention(c, layer, from) : short_conv(c, layer, from);
+}
+
 Status forward(ForwardContext& c) {
-    auto& b = c.buffers;
-    embed(c);
-    for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
-        STERNA_CHECK(c.check_cancelled());
-        const LayerWeights& w = c.weights.layers[size_t(layer)];
-        norm(c, b.x, w.attn_norm, b.h);
-        is_attention(c.config, layer) ? attention(c, layer, b.h) : short_conv(c, layer, b.h);
-        add_to_stream(c);
-        norm(c, b.x, w.ffn_norm, b.h);
-        feed_forward(c, layer, b.h);
-        add_to_stream(c);
-    }
-    logits(c);
-    return {};
+    return pre_norm_decoder(c, mix);
 }
 
 constexpr HfClass kClasses[] = {{"Lfm2ForCausalLM"}};

@@ -213,14 +213,14 @@ Status parallel_decoder(ForwardContext& c) {
     return {};
 }
 
-Status pre_norm_decoder(ForwardContext& c) {
+Status pre_norm_decoder(ForwardContext& c, Mixer mixer) {
     auto& b = c.buffers;
     embed(c);
     for (int64_t layer = 0; layer < c.config.n_layers; ++layer) {
         STERNA_CHECK(c.check_cancelled());
         const LayerWeights& w = c.weights.layers[size_t(layer)];
         norm(c, b.x, w.attn_norm, w.attn_norm_bias, b.h);
-        attention(c, layer, b.h);
+        mixer(c, layer, b.h);
         add_to_stream(c);
         norm(c, b.x, w.ffn_norm, w.ffn_norm_bias, b.h);
         feed_forward(c, layer, b.h);
@@ -228,6 +228,10 @@ Status pre_norm_decoder(ForwardContext& c) {
     }
     logits(c);
     return {};
+}
+
+Status pre_norm_decoder(ForwardContext& c) {
+    return pre_norm_decoder(c, attention);
 }
 
 }  // namespace sterna

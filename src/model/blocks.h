@@ -124,6 +124,9 @@ void hidden_states(ForwardContext& c);
 // have them), each sublayer's output added to the stream; then the logits. What differs between them is their config
 // and tensor table.
 Status pre_norm_decoder(ForwardContext& c);
+// The same with another mixer in the place of attention.
+using Mixer = void (*)(ForwardContext& c, int64_t layer, const float* from);
+Status pre_norm_decoder(ForwardContext& c, Mixer mixer);
 
 // The same with norms behind the sublayers too (gemma), or only there (olmo2: no attn_norm, no ffn_norm).
 Status sandwich_norm_decoder(ForwardContext& c);
