@@ -35,9 +35,9 @@ TEST_P(Golden, SameBitsHoweverItRuns) {
         ASSERT_FALSE(reference.empty());
         for (int i = 0; i < kernels::all().n; ++i) {
             RunOptions options = {.kernels = kernels::all().tables[i], .kv = kv};
-            for (int threads : {1, 2, 5}) {
+            for (int threads : kThreadCounts) {
                 options.threads = threads;
-                for (size_t chunk : {size_t(1), size_t(7), size_t(64)}) {
+                for (size_t chunk : kChunks) {
                     if (!causal && chunk < tokens.size()) continue;
                     options.chunk = chunk;
                     for (bool stranger : {false, true}) {

@@ -33,6 +33,16 @@ struct TestModel {
 TestModel load_test_model(std::vector<uint8_t> bytes, const std::string& name);
 TestModel load_golden(const std::string& name);  // tests/golden/models/NAME.gguf
 
+// Ways to run a model that must give the same bits. Under an emulator one of each kind: kernels are compared elsewhere, and the
+// engine's matrix (tests/golden) runs there too.
+#if defined(__x86_64__)
+inline constexpr int kThreadCounts[] = {1, 2, 5};
+inline constexpr size_t kChunks[] = {1, 7, 64};
+#else
+inline constexpr int kThreadCounts[] = {2};
+inline constexpr size_t kChunks[] = {7};
+#endif
+
 struct RunOptions {
     const kernels::Kernels* kernels = nullptr;  // null: active
     int threads = 1;

@@ -109,8 +109,8 @@ TEST(Trained, Rwkv7SameBits) {
     for (char byte : std::string("\"In the beginning was the word, and the word")) text.push_back(byte);
     std::vector<float> reference = run_all(*test.model, text, {.kernels = kernels::all().tables[0]});
     for (int i = 0; i < kernels::all().n; ++i)
-        for (int threads : {1, 2})
-            for (size_t chunk : {size_t(1), size_t(7), size_t(64)})
+        for (int threads : kThreadCounts)
+            for (size_t chunk : kChunks)
                 for (bool stranger : {false, true})
                     EXPECT_EQ(run_all(*test.model, text,
                                       {.kernels = kernels::all().tables[i],
