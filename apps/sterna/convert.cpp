@@ -31,19 +31,6 @@ struct Options {
     bool json = false, afresh = false;
 };
 
-std::atomic<bool> cancelled = false;
-
-void cancel_on_interrupt() {
-    struct sigaction action = {};
-    action.sa_handler = [](int) { cancelled.store(true); };
-    action.sa_flags = int(SA_RESETHAND);  // the second Ctrl-C ends the program as usual
-    sigaction(SIGINT, &action, nullptr);
-}
-
-void note(const std::string& text) {
-    std::fprintf(stderr, "sterna: %s\n", text.c_str());
-}
-
 bool is_gguf(const std::string& path) {
     std::error_code problem;
     return path.ends_with(".gguf") && !fs::is_directory(path, problem);

@@ -1,6 +1,7 @@
 #include "progress.h"
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <unistd.h>
 
@@ -66,6 +67,19 @@ void ProgressLine::draw(uint64_t done_bytes, double now, bool last) {
     else
         std::fprintf(stderr, "%s\n", text.c_str());
     std::fflush(stderr);
+}
+
+std::atomic<bool> cancelled = false;
+
+void cancel_on_interrupt() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) { cancelled.store(true); };
+    action.sa_flags = int(SA_RESETHAND);
+    sigaction(SIGINT, &action, nullptr);
+}
+
+void note(const std::string& text) {
+    std::fprintf(stderr, "sterna: %s\n", text.c_str());
 }
 
 }  // namespace sterna

@@ -2,6 +2,7 @@
 // Not for several threads at once: the caller serializes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -29,5 +30,12 @@ private:
     double started_, last_drawn_ = 0;
     unsigned tenths_ = 0;  // plain lines written so far
 };
+
+// Long work stops at the first Ctrl-C, where it reads this; the second one ends the program as usual.
+extern std::atomic<bool> cancelled;
+void cancel_on_interrupt();
+
+// One line on standard error: "sterna: TEXT".
+void note(const std::string& text);
 
 }  // namespace sterna

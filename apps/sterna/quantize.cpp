@@ -42,19 +42,6 @@ struct ImatrixOptions {
     bool quiet = false;
 };
 
-std::atomic<bool> cancelled = false;
-
-void cancel_on_interrupt() {
-    struct sigaction action = {};
-    action.sa_handler = [](int) { cancelled.store(true); };
-    action.sa_flags = int(SA_RESETHAND);  // the second Ctrl-C ends the program as usual
-    sigaction(SIGINT, &action, nullptr);
-}
-
-void note(const std::string& text) {
-    std::fprintf(stderr, "sterna: %s\n", text.c_str());
-}
-
 // "1.9GB", "700MB", "1.5GiB", or bytes.
 Result<uint64_t> parse_size(const std::string& text) {
     char* end = nullptr;

@@ -101,16 +101,6 @@ std::vector<TensorSpec> tensors(const Config&) {
     return {std::begin(kTable), std::end(kTable)};
 }
 
-float* state_of(const ForwardContext& c, int64_t layer, int64_t row) {
-    const StepToken& token = c.step.tokens[size_t(row)];
-    return reinterpret_cast<float*>(c.step.sequences[size_t(token.sequence)].recurrent +
-                                    c.step.layout.layers[size_t(layer)].recurrent_offset);
-}
-
-float sigmoid(float x) {
-    return 1.0f / (1.0f + kernels::exp_f32(-x));
-}
-
 // out[m][row] = h + (h before - h) * factor[m], m-th of n mixtures [n][T][width]; the state keeps the last h at `at`.
 void shift_and_mix(ForwardContext& c, int64_t layer, int64_t at, const float* factors, int64_t n, float* out) {
     constexpr int64_t kChannelsPerTask = 256;

@@ -42,6 +42,18 @@ void for_rows(ForwardContext& c, int64_t n_rows, int64_t width, Body&& body) {
     });
 }
 
+// 1 / (1 + exp(-x))
+inline float sigmoid(float x) {
+    return 1.0f / (1.0f + kernels::exp_f32(-x));
+}
+
+// The layer's recurrent state of the sequence that the row's token belongs to.
+inline float* state_of(const ForwardContext& c, int64_t layer, int64_t row) {
+    const StepToken& token = c.step.tokens[size_t(row)];
+    const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
+    return reinterpret_cast<float*>(c.step.sequences[size_t(token.sequence)].recurrent + place.recurrent_offset);
+}
+
 // y = f(gate) * up, or f(gate) when up is null; f is the config's activation.
 void activate(ForwardContext& c, const float* gate, const float* up, int64_t n, float* y);
 

@@ -10,16 +10,6 @@ namespace sterna {
 
 namespace {
 
-float* state_of(const ForwardContext& c, int64_t layer, int64_t row) {
-    const StepToken& token = c.step.tokens[size_t(row)];
-    const StateLayout::Layer& place = c.step.layout.layers[size_t(layer)];
-    return reinterpret_cast<float*>(c.step.sequences[size_t(token.sequence)].recurrent + place.recurrent_offset);
-}
-
-float sigmoid(float x) {
-    return 1.0f / (1.0f + kernels::exp_f32(-x));
-}
-
 // log(1 + exp(x)), in double for the small values
 float softplus(float x) {
     return x > 20.0f ? x : float(kernels::log_f64(1.0 + kernels::exp_f64(double(x))));

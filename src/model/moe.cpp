@@ -66,11 +66,6 @@ void choose(const Config& config, const std::vector<float>& bias, const float* p
     }
 }
 
-// 1 / (1 + exp(-x))
-float sigmoid(float x) {
-    return 1.0f / (1.0f + kernels::exp_f32(-x));
-}
-
 void route(ForwardContext& c, const LayerWeights& w, const float* from) {
     auto& b = c.buffers;
     int64_t n_experts = c.config.n_experts, k = c.config.n_experts_used;
