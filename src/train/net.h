@@ -1,0 +1,78 @@
+// A decoder-only transformer that learns: forward pass, loss and every gradient, in float32 on the CPU.
+// Two kinds: Llama-style (gated SiLU, RMS norms, RoPE, GQA) and BitNet b1.58 (the same with sub-norms and matrices that are
+// ternary in the forward pass, int8 activations per token, straight-through gradients to float masters; arXiv 2402.17764).
+//
+// The same batch gives the same bits with any number of threads: threads split outputs, never a sum. Thread-compatible.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+
+namespace sterna::train {
+
+struct NetConfig {
+    bool ternary = false;
+    int vocab_size = 0;
+    int width = 0;
+    int n_layers = 0;
+    int n_heads = 0;
+    int n_kv_heads = 0;
+    int head_dim = 0;
+    int ffn_width = 0;
+    int context = 0;  // the longest row of a batch
+    float rope_base = 10000;
+    float norm_epsilon = 1e-5f;
+    bool tied_embedding = true;  // the output matrix is the embedding
+};
+
+enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm };
+
+// One tensor of weights. Views into the Net; valid as long as it lives.
+struct Parameter {
+    std::string name;  // as in a GGUF file: "blk.3.attn_q.weight"
+    ParameterKind kind;
+    bool ternary;               // ternary in the forward pass
+    int64_t rows, cols;         // a norm has one row
+    std::span<float> value;     // [rows, cols]
+    std::span<float> gradient;  // [rows, cols], what the calls since zero_gradients() added up
+};
+
+// Rows of tokens, each predicted from those before it.
+struct Batch {
+    int n_rows;
+    int length;                          // tokens per row, at most NetConfig::context
+    std::span<const int32_t> tokens;     // [n_rows, length]
+    std::span<const int32_t> targets;    // [n_rows, length]
+    std::span<const float> weights;      // [n_rows, length], what each target counts; 0 leaves it out
+    std::span<const int32_t> documents;  // [n_rows, length] or empty; a token attends to its own document only, and
+                                         // positions (RoPE) restart with each document
+};
+
+class Net {
+public:
+    // Fresh weights: normal with deviation `init_deviation`, output projections scaled by 1/sqrt(2 n_layers), norms 1.
+    static Result<std::unique_ptr<Net>> create(const NetConfig& config, uint64_t seed, ThreadPool& pool);
+    virtual ~Net() = default;
+
+    virtual const NetConfig& config() const = 0;
+    virtual std::span<Parameter> parameters() = 0;
+
+    // Sum over targets of weight * -log p(target), and the sum of weights: their quotient is the mean loss in nats.
+    struct Loss {
+        double sum;
+        double weight;
+    };
+    virtual Loss loss(const Batch& batch) = 0;
+
+    // The same, and adds scale * d(sum)/d(parameter) to every gradient.
+    virtual Loss loss_and_gradients(const Batch& batch, float scale) = 0;
+    virtual void zero_gradients() = 0;
+};
+
+}  // namespace sterna::train
