@@ -12,36 +12,12 @@
 #include "base/half.h"
 #include "base/thread_pool.h"
 #include "kernels/kernels.h"
+#include "kernels/tables.h"
 #include "tensor/dtype.h"
 #include "tensor/dtype_blocks.h"
 #include "tensor/pack.h"
 
-#ifdef STERNA_HAVE_EMULATED_AVX512
-namespace sterna::kernels {
-extern const Kernels kAvx512Emulated;
-extern const MatmulFn kAmxEmulatedMatmul[int(WeightKind::kCount)];
-}  // namespace sterna::kernels
-#endif
-
 namespace sterna::testing {
-
-// Every table of this CPU, and those that an emulation makes possible.
-inline std::vector<const kernels::Kernels*> tested_tables() {
-    const kernels::KernelList list = kernels::all();
-    std::vector<const kernels::Kernels*> tables(list.tables, list.tables + list.n);
-#ifdef STERNA_HAVE_EMULATED_AVX512
-    tables.push_back(&kernels::kAvx512Emulated);
-    static const kernels::Kernels amx = [] {
-        kernels::Kernels table = kernels::kAvx512Emulated;
-        table.name = "amx (emulated)";
-        for (size_t kind = 0; kind < std::size(table.matmul); ++kind)
-            if (kernels::kAmxEmulatedMatmul[kind]) table.matmul[kind] = kernels::kAmxEmulatedMatmul[kind];
-        return table;
-    }();
-    tables.push_back(&amx);
-#endif
-    return tables;
-}
 
 inline constexpr DType kMatmulTypes[] = {
     DType::kF32,  DType::kF16,    DType::kBF16,   DType::kQ8_0,  DType::kQ4_0,  DType::kQ4_1,

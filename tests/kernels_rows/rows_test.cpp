@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <functional>
 #include <string>
 
@@ -122,6 +123,17 @@ TEST(Rows, EveryTableGivesTheScalarBitsNearTheDoubleReference) {
                 }
             }
         }
+    }
+}
+
+// Who adds an entry to the table adds its test to this folder (and its line to golden_test.cpp), then counts it here.
+static_assert(sizeof(Kernels) == sizeof(void*) * (1 + size_t(WeightKind::kCount) + 21));
+
+TEST(Rows, NoTableLacksAnEntry) {
+    for (const Kernels* table : all_tables()) {
+        std::vector<const void*> entries(sizeof(Kernels) / sizeof(void*));
+        std::memcpy(entries.data(), table, sizeof(Kernels));
+        EXPECT_EQ(std::count(entries.begin(), entries.end(), nullptr), 0) << table->name;
     }
 }
 

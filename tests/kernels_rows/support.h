@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "kernels/tables.h"
 
 namespace sterna::kernels {
 
@@ -18,8 +19,7 @@ inline const Kernels& scalar_table() {
 }
 
 inline std::vector<const Kernels*> all_tables() {
-    KernelList list = all();
-    return {list.tables, list.tables + list.n};
+    return sterna::testing::tested_tables();
 }
 
 inline std::vector<float> random_row(int64_t n, uint32_t seed, float deviation = 1.0f) {

@@ -3,8 +3,8 @@
 #define STERNA_ISA_AVX512
 #define STERNA_AVX512_TABLE kAvx512Emulated
 #define STERNA_AMX_ENTRIES kAmxEmulatedMatmul
-#include "kernels/amx_emulation.h"
-#include "kernels/avx512_emulation.h"
+#include "kernels/emulated/amx_emulation.h"
+#include "kernels/emulated/avx512_emulation.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "simd/vec.h"
