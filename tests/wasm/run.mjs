@@ -3,7 +3,11 @@
 import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { WASI } from 'node:wasi';
+
+// Node's optimized way into WASI calls keeps the memory that the program had before it grew, and crashes (nodejs/node#53087).
+setFlagsFromString('--no-turbo-fast-api-calls');
 
 const [program, ...args] = process.argv.slice(2);
 const source = realpathSync(resolve(dirname(fileURLToPath(import.meta.url)), '../..'));
