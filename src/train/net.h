@@ -29,6 +29,7 @@ struct NetConfig {
     float rope_base = 10000;
     float norm_epsilon = 1e-5f;
     bool tied_embedding = true;  // the output matrix is the embedding
+    float init_deviation = 0.02f;
 };
 
 enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm };
@@ -43,7 +44,8 @@ struct Parameter {
     std::span<float> gradient;  // [rows, cols], what the calls since zero_gradients() added up
 };
 
-// Rows of tokens, each predicted from those before it.
+// Rows of tokens, each predicted from those before it. Tokens and targets are in [0, vocab_size), targets also where their
+// weight is 0.
 struct Batch {
     int n_rows;
     int length;                          // tokens per row, at most NetConfig::context
@@ -51,7 +53,8 @@ struct Batch {
     std::span<const int32_t> targets;    // [n_rows, length]
     std::span<const float> weights;      // [n_rows, length], what each target counts; 0 leaves it out
     std::span<const int32_t> documents;  // [n_rows, length] or empty; a token attends to its own document only, and
-                                         // positions (RoPE) restart with each document
+                                         // positions (RoPE) restart with each document; equal numbers side by side in a
+                                         // row are one document
 };
 
 class Net {

@@ -1,0 +1,42 @@
+// Gradients of matrices: sums over all tokens of a batch, shared out to threads by output tiles.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "train/net_kernels.h"
+
+namespace sterna::train {
+
+// out[i, j] += sum over t of dy[t, i] * x[t, j]: blocks of kDepth tokens in order, as in GemmArgs.
+struct OuterProduct {
+    const float* dy;
+    int64_t dy_row;
+    const float* x;  // null: q and scale
+    const int8_t* q;
+    const float* scale;  // per token
+    int64_t x_row;
+    int64_t n_tokens;
+    float* out;  // [rows, columns]
+    int64_t rows, columns;
+};
+
+// Floats that each worker needs.
+int64_t outer_scratch_floats();
+
+// scratch(worker) gives each worker its floats. Thread-compatible.
+class OuterProducts {
+public:
+    void run(std::span<const OuterProduct> products, ThreadPool& pool, std::span<float* const> scratch);
+
+private:
+    struct Tile {
+        int product;
+        int64_t row, column;
+    };
+    std::vector<Tile> tiles_;
+};
+
+}  // namespace sterna::train

@@ -1,0 +1,377 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <new>
+
+#include "train/net_impl.h"
+
+namespace sterna::train {
+
+namespace {
+
+constexpr int64_t kMaxSize = 1 << 20;                  // of any dimension
+constexpr int64_t kMaxParameters = int64_t(1) << 31;   // 32 GiB with gradients and packed copies
+constexpr float kSmallestMean = 1e-5f;                 // of the magnitudes of a ternary matrix, as in BitNet's own code
+
+// A counter through a mixing function (Steele, Lea and Flood 2014): random access, so threads could share it out.
+uint64_t mix(uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+double uniform(uint64_t bits) {
+    return (double(bits >> 11) + 0.5) * 0x1p-53;
+}
+
+// Box and Muller 1958.
+void fill_normal(std::span<float> values, uint64_t key, double deviation) {
+    constexpr double kTurn = 6.283185307179586;
+    for (size_t i = 0; i < values.size(); ++i) {
+        const uint64_t counter = mix(key + i);
+        const double radius = std::sqrt(-2.0 * kernels::log_f64(uniform(mix(counter))));
+        values[i] = float(deviation * radius * kernels::cos_f64(kTurn * uniform(mix(~counter))));
+    }
+}
+
+struct Size {
+    const char* name;
+    int value;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed, ThreadPool& pool) {
+    const Size sizes[] = {{"vocab_size", config.vocab_size}, {"width", config.width},
+                          {"n_layers", config.n_layers},     {"n_heads", config.n_heads},
+                          {"n_kv_heads", config.n_kv_heads}, {"head_dim", config.head_dim},
+                          {"ffn_width", config.ffn_width},   {"context", config.context}};
+    for (const Size& size : sizes) {
+        if (size.value < 1 || size.value > kMaxSize)
+            return fail(ErrorCode::kBadArgument, "{}: {}, expected 1 to {}", size.name, size.value, kMaxSize);
+    }
+    if (config.n_heads % config.n_kv_heads != 0)
+        return fail(ErrorCode::kBadArgument, "n_heads: {}, expected a multiple of n_kv_heads, {}", config.n_heads,
+                    config.n_kv_heads);
+    if (config.head_dim % 2 != 0)
+        return fail(ErrorCode::kBadArgument, "head_dim: {}, expected an even number", config.head_dim);
+    if (!(config.rope_base > 0) || !(config.norm_epsilon > 0) || !(config.init_deviation >= 0))
+        return fail(ErrorCode::kBadArgument,
+                    "rope_base {}, norm_epsilon {}, init_deviation {}: expected positive numbers", config.rope_base,
+                    config.norm_epsilon, config.init_deviation);
+    const double attention = double(config.head_dim) * (config.n_heads + config.n_kv_heads) * 2;
+    const double n_parameters = double(config.vocab_size) * config.width * (config.tied_embedding ? 1 : 2) +
+                                double(config.n_layers) * config.width * (attention + 3.0 * config.ffn_width);
+    if (n_parameters > double(kMaxParameters))
+        return fail(ErrorCode::kLimit, "model: {:.0f} parameters, at most {}", n_parameters, kMaxParameters);
+    try {
+        auto net = std::make_unique<Transformer>(config, pool);
+        net->initialize(seed);
+        return net;
+    } catch (const std::bad_alloc&) {
+        return fail(ErrorCode::kOutOfMemory, "model: not enough memory to train {:.0f} parameters", n_parameters);
+    }
+}
+
+Transformer::Transformer(const NetConfig& config, ThreadPool& pool) : config_(config), pool_(pool) {
+    q_width_ = int64_t(config.n_heads) * config.head_dim;
+    kv_width_ = int64_t(config.n_kv_heads) * config.head_dim;
+    qkv_width_ = q_width_ + 2 * kv_width_;
+    widest_ = std::max({int64_t(config.width), qkv_width_, 2 * int64_t(config.ffn_width)});
+    embedding_ = add_parameter("token_embd.weight", ParameterKind::kEmbedding, false, config.vocab_size, config.width);
+    for (int i = 0; i < config.n_layers; ++i) add_layer(i);
+    output_norm_ = add_parameter("output_norm.weight", ParameterKind::kNorm, false, 1, config.width);
+    output_ = config.tied_embedding ? embedding_
+                                    : add_parameter("output.weight", ParameterKind::kEmbedding, false,
+                                                    config.vocab_size, config.width);
+    lay_out_memory();
+}
+
+int Transformer::add_parameter(std::string name, ParameterKind kind, bool ternary, int64_t rows, int64_t cols) {
+    parameters_.push_back({std::move(name), kind, ternary, rows, cols, {}, {}});
+    return int(parameters_.size()) - 1;
+}
+
+void Transformer::add_layer(int index) {
+    Layer layer = {};
+    const std::string prefix = "blk." + std::to_string(index) + ".";
+    const bool t = config_.ternary;
+    auto norm = [&](const char* name, int64_t n) {
+        return add_parameter(prefix + name + ".weight", ParameterKind::kNorm, false, 1, n);
+    };
+    auto matrix = [&](const char* name, int64_t rows, int64_t cols) {
+        return add_parameter(prefix + name + ".weight", ParameterKind::kMatrix, t, rows, cols);
+    };
+    const int64_t width = config_.width, ffn = config_.ffn_width;
+    layer.attn_norm = norm("attn_norm", width);
+    const int q = matrix("attn_q", q_width_, width);
+    matrix("attn_k", kv_width_, width);
+    matrix("attn_v", kv_width_, width);
+    layer.attn_sub_norm = t ? norm("attn_sub_norm", q_width_) : -1;
+    const int output = matrix("attn_output", width, q_width_);
+    layer.ffn_norm = norm("ffn_norm", width);
+    const int gate = matrix("ffn_gate", ffn, width);
+    matrix("ffn_up", ffn, width);
+    layer.ffn_sub_norm = t ? norm("ffn_sub_norm", ffn) : -1;
+    const int down = matrix("ffn_down", width, ffn);
+    layer.qkv = make_linear(q, 3);
+    layer.attention_output = make_linear(output, 1);
+    layer.gate_up = make_linear(gate, 2);
+    layer.down = make_linear(down, 1);
+    layers_.push_back(layer);
+}
+
+Linear Transformer::make_linear(int first_parameter, int n_parameters) {
+    Linear linear = {};
+    linear.first_parameter = first_parameter;
+    linear.n_parameters = n_parameters;
+    linear.ternary = config_.ternary;
+    linear.n_in = parameters_[size_t(first_parameter)].cols;
+    for (int i = 0; i < n_parameters; ++i) linear.n_out += parameters_[size_t(first_parameter + i)].rows;
+    return linear;
+}
+
+template <>
+float* Transformer::allocate<float>(int64_t n) {
+    return floats_.emplace_back(n).data();
+}
+template <>
+int8_t* Transformer::allocate<int8_t>(int64_t n) {
+    return bytes_.emplace_back(n).data();
+}
+
+void Transformer::lay_out_memory() {
+    int64_t n_values = 0, n_ternary = 0;
+    for (const Parameter& p : parameters_) n_values += round_up(p.rows * p.cols, 16);
+    values_ = Buffer<float>(n_values);
+    gradients_ = Buffer<float>(n_values);
+    int64_t offset = 0;
+    for (Parameter& p : parameters_) {
+        const int64_t n = p.rows * p.cols;
+        p.value = {values_.data() + offset, size_t(n)};
+        p.gradient = {gradients_.data() + offset, size_t(n)};
+        offset += round_up(n, 16);
+        if (p.ternary) n_ternary = std::max(n_ternary, n);
+    }
+    std::fill_n(gradients_.data(), n_values, 0.0f);
+    std::fill_n(values_.data(), n_values, 0.0f);
+    ternary_ = allocate<float>(config_.ternary ? n_values : 0);
+    ternary_scale_.resize(parameters_.size());
+
+    const int64_t width = config_.width, ffn = config_.ffn_width, vocab = config_.vocab_size;
+    max_tokens_ = std::max(kChunkTokens, int64_t(config_.context));
+    auto make_input = [&](int64_t n) {
+        Input input = {};
+        if (config_.ternary) {
+            input.q = allocate<int8_t>(max_tokens_ * n);
+            input.scale = allocate<float>(max_tokens_);
+        } else {
+            input.values = allocate<float>(max_tokens_ * n);
+        }
+        return input;
+    };
+    for (Layer& layer : layers_) {
+        for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
+            linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
+            linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
+            if (linear->ternary) linear->column_scale = allocate<float>(linear->n_out);
+        }
+        layer.x = allocate<float>(max_tokens_ * width);
+        layer.qkv_input = make_input(width);
+        layer.qkv_out = allocate<float>(max_tokens_ * qkv_width_);
+        layer.log_sum = allocate<float>(max_tokens_ * config_.n_heads);
+        layer.attended = allocate<float>(max_tokens_ * q_width_);
+        layer.output_input = config_.ternary ? make_input(q_width_) : Input{layer.attended, nullptr, nullptr};
+        layer.x_middle = allocate<float>(max_tokens_ * width);
+        layer.gate_up_input = make_input(width);
+        layer.gate_up_out = allocate<float>(max_tokens_ * 2 * ffn);
+        layer.down_input = make_input(ffn);
+    }
+    x_out_ = allocate<float>(max_tokens_ * width);
+    dx_ = allocate<float>(max_tokens_ * width);
+    dx_middle_ = allocate<float>(max_tokens_ * width);
+    dattended_ = allocate<float>(max_tokens_ * q_width_);
+    dqkv_ = allocate<float>(max_tokens_ * qkv_width_);
+    norm_stride_ = round_up(width, 16) * 2 + round_up(q_width_, 16) + round_up(ffn, 16);
+    norm_gradients_ = allocate<float>((max_tokens_ + kTile - 1) / kTile * norm_stride_);
+
+    head_forward_ = allocate<float>(packed_floats(width, vocab));
+    head_backward_ = allocate<float>(packed_floats(vocab, width));
+    head_tokens_ = std::clamp(kHeadFloats / vocab / kHeadTile * kHeadTile, kHeadTile, round_up(max_tokens_, kHeadTile));
+    logits_ = allocate<float>(head_tokens_ * vocab);
+    final_rows_ = allocate<float>(max_tokens_ * width);
+    dfinal_rows_ = allocate<float>(max_tokens_ * width);
+    token_loss_ = allocate<float>(max_tokens_);
+
+    const int64_t scratch = std::max({3 * kTile * widest_, outer_scratch_floats(),
+                                      attention_floats(config_.context, config_.head_dim)});
+    for (int worker = 0; worker < pool_.size(); ++worker) scratch_.push_back(allocate<float>(scratch));
+    documents_.reserve(size_t(max_tokens_));
+    positions_.resize(size_t(max_tokens_));
+    weighted_.reserve(size_t(max_tokens_));
+
+    const int64_t pairs = config_.head_dim / 2;
+    cosines_ = allocate<float>(config_.context * pairs);
+    sines_ = allocate<float>(config_.context * pairs);
+    negative_sines_ = allocate<float>(config_.context * pairs);
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+        const double frequency =
+            kernels::pow_f64(double(config_.rope_base), -2.0 * double(pair) / double(config_.head_dim));
+        for (int64_t position = 0; position < config_.context; ++position) {
+            const double angle = double(position) * frequency;
+            const int64_t at = position * pairs + pair;
+            cosines_[at] = float(kernels::cos_f64(angle));
+            sines_[at] = float(kernels::sin_f64(angle));
+            negative_sines_[at] = -sines_[at];
+        }
+    }
+}
+
+void Transformer::initialize(uint64_t seed) {
+    const double deviation = double(config_.init_deviation);
+    pool_.run(int(parameters_.size()), [&](int task, int) {
+        const Parameter& p = parameters_[size_t(task)];
+        if (p.kind == ParameterKind::kNorm) return std::fill(p.value.begin(), p.value.end(), 1.0f);
+        const bool output = p.name.ends_with("attn_output.weight") || p.name.ends_with("ffn_down.weight");
+        fill_normal(p.value, mix(mix(seed) + uint64_t(task)),
+                    output ? deviation / std::sqrt(2.0 * config_.n_layers) : deviation);
+    });
+}
+
+void Transformer::zero_gradients() {
+    constexpr int64_t kPiece = 1 << 16;
+    const int64_t n = gradients_.size();
+    pool_.run(int((n + kPiece - 1) / kPiece), [&](int task, int) {
+        std::fill_n(gradients_.data() + task * kPiece, std::min(kPiece, n - task * kPiece), 0.0f);
+    });
+}
+
+// Scales first, in rows and then over rows, each in order.
+void Transformer::quantize_weights() {
+    pool_.run(int(parameters_.size()), [&](int task, int) {
+        const Parameter& p = parameters_[size_t(task)];
+        if (!p.ternary) return;
+        double sum = 0;
+        for (int64_t row = 0; row < p.rows; ++row) sum += double(table_->sum_abs(p.value.data() + row * p.cols, p.cols));
+        const float mean = std::max(float(sum / double(p.rows * p.cols)), kSmallestMean);
+        ternary_scale_[size_t(task)] = mean;
+        table_->ternarize(p.value.data(), 1.0f / mean, p.rows * p.cols, ternary_ + (p.value.data() - values_.data()));
+    });
+}
+
+void Transformer::pack_linear(const Linear& linear, int parameter, int64_t column) {
+    const Parameter& p = parameters_[size_t(parameter)];
+    const float* values = linear.ternary ? ternary_ + (p.value.data() - values_.data()) : p.value.data();
+    const float scale = linear.ternary ? ternary_scale_[size_t(parameter)] : 1.0f;
+    // A matrix need not start at a multiple of 16 columns of its Linear, nor of kDepth rows: element by element then.
+    const int64_t in = linear.n_in, out = linear.n_out;
+    const int64_t columns = round_up(out, kPanelColumns), back_columns = round_up(in, kPanelColumns);
+    auto at = [](int64_t t, int64_t j, int64_t k, int64_t n_columns) {
+        const int64_t block = t / kDepth * kDepth, depth = std::min(kDepth, k - block);
+        return block * n_columns + j / kPanelColumns * kPanelColumns * depth + (t - block) * kPanelColumns +
+               j % kPanelColumns;
+    };
+    for (int64_t row = 0; row < p.rows; ++row) {
+        const float* from = values + row * p.cols;
+        const int64_t j = column + row;
+        for (int64_t t = 0; t < in; t += kDepth) {
+            float* to = linear.forward + at(t, j, in, columns);
+            const int64_t n = std::min(kDepth, in - t);
+            for (int64_t i = 0; i < n; ++i) to[i * kPanelColumns] = from[t + i];
+        }
+        for (int64_t c = 0; c < in; c += kPanelColumns) {
+            float* to = linear.backward + at(j, c, out, back_columns);
+            const int64_t n = std::min(kPanelColumns, in - c);
+            for (int64_t i = 0; i < n; ++i) to[i] = from[c + i] * scale;
+            for (int64_t i = n; i < kPanelColumns; ++i) to[i] = 0.0f;
+        }
+        if (linear.ternary) linear.column_scale[j] = scale;
+    }
+    // The columns that fill up the last panel.
+    if (column + p.rows == out) {
+        for (int64_t j = out; j < columns; ++j)
+            for (int64_t t = 0; t < in; ++t) linear.forward[at(t, j, in, columns)] = 0.0f;
+    }
+}
+
+void Transformer::pack_weights() {
+    if (config_.ternary) quantize_weights();
+    constexpr int kLinears = 4;
+    pool_.run(int(layers_.size()) * kLinears + 2, [&](int task, int) {
+        const int64_t width = config_.width, vocab = config_.vocab_size;
+        if (task == 0)
+            return table_->pack_columns(weight(output_), width, width, vocab, round_up(vocab, kPanelColumns),
+                                        head_forward_);
+        if (task == 1)
+            return table_->pack_rows(weight(output_), width, vocab, width, round_up(width, kPanelColumns),
+                                     head_backward_);
+        const Layer& layer = layers_[size_t((task - 2) / kLinears)];
+        const Linear* linears[kLinears] = {&layer.gate_up, &layer.down, &layer.qkv, &layer.attention_output};
+        const Linear& linear = *linears[(task - 2) % kLinears];
+        int64_t column = 0;
+        for (int i = linear.first_parameter; i < linear.first_parameter + linear.n_parameters; ++i) {
+            pack_linear(linear, i, column);
+            column += parameters_[size_t(i)].rows;
+        }
+    });
+}
+
+Net::Loss Transformer::run(const Batch& batch, bool gradients, float scale) {
+    table_ = &active_kernels();
+    rows_ = &kernels::active();
+    pack_weights();
+    Loss loss = {0, 0};
+    const int64_t rows_per_chunk = std::max(int64_t(1), kChunkTokens / std::max(1, batch.length));
+    for (int64_t row = 0; row < batch.n_rows; row += rows_per_chunk) {
+        const int64_t n_rows = std::min(rows_per_chunk, batch.n_rows - row);
+        const Chunk chunk = {&batch, row * batch.length, n_rows * batch.length, gradients, scale};
+        find_documents(chunk);
+        embed(chunk);
+        forward(chunk);
+        head(chunk, loss);
+        if (!gradients) continue;
+        backward(chunk);
+        embedding_gradient(chunk);
+    }
+    return loss;
+}
+
+void Transformer::find_documents(const Chunk& chunk) {
+    documents_.clear();
+    const Batch& batch = *chunk.batch;
+    for (int64_t t = 0; t < chunk.n_tokens; ++t) {
+        const int64_t at = chunk.first + t;
+        const bool first = t % batch.length == 0 || (!batch.documents.empty() && batch.documents[size_t(at)] !=
+                                                                                     batch.documents[size_t(at - 1)]);
+        if (first) documents_.push_back({t, 0});
+        positions_[size_t(t)] = int32_t(documents_.back().length++);
+    }
+}
+
+void Transformer::embed(const Chunk& chunk) {
+    const int64_t width = config_.width;
+    float* x = layers_[0].x;
+    for_tiles(chunk.n_tokens, [&](const Tile& tile) {
+        for (int64_t t = tile.first; t < tile.first + tile.n; ++t) {
+            const int64_t token = chunk.batch->tokens[size_t(chunk.first + t)];
+            std::memcpy(x + t * width, weight(embedding_) + token * width, size_t(width) * sizeof(float));
+        }
+    });
+}
+
+// Rows of the same token add up in the order of the batch; threads take columns.
+void Transformer::embedding_gradient(const Chunk& chunk) {
+    constexpr int64_t kColumns = 64;
+    const int64_t width = config_.width;
+    pool_.run(int((width + kColumns - 1) / kColumns), [&](int task, int) {
+        const int64_t column = task * kColumns, n = std::min(kColumns, width - column);
+        for (int64_t t = 0; t < chunk.n_tokens; ++t) {
+            const int64_t token = chunk.batch->tokens[size_t(chunk.first + t)];
+            float* sum = gradient(embedding_) + token * width + column;
+            rows_->add(sum, dx_ + t * width + column, n, sum);
+        }
+    });
+}
+
+}  // namespace sterna::train

@@ -1,0 +1,157 @@
+#include <algorithm>
+
+#include "train/net_impl.h"
+
+namespace sterna::train {
+
+void Transformer::multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const {
+    table_->gemm({.m = tile.n,
+                  .n = linear.n_in,
+                  .k = linear.n_out,
+                  .a = dy,
+                  .a_row = linear.n_out,
+                  .a_term = 1,
+                  .b = linear.backward,
+                  .b_rows = linear.n_out,
+                  .b_columns = round_up(linear.n_in, kPanelColumns),
+                  .c = dx,
+                  .c_row = linear.n_in,
+                  .add = false});
+}
+
+void Transformer::add_product(const Linear& linear, const Input& input, const float* dy) {
+    int64_t column = 0;
+    for (int i = linear.first_parameter; i < linear.first_parameter + linear.n_parameters; ++i) {
+        const Parameter& p = parameters_[size_t(i)];
+        products_.push_back({.dy = dy + column,
+                             .dy_row = linear.n_out,
+                             .x = input.values,
+                             .q = input.q,
+                             .scale = input.scale,
+                             .x_row = linear.n_in,
+                             .n_tokens = 0,
+                             .out = p.gradient.data(),
+                             .rows = p.rows,
+                             .columns = p.cols});
+        column += p.rows;
+    }
+}
+
+void Transformer::run_products(int64_t n_tokens) {
+    for (OuterProduct& product : products_) product.n_tokens = n_tokens;
+    outer_.run(products_, pool_, scratch_);
+    products_.clear();
+}
+
+// A tile's own sum of a norm's gradient; add_norm_gradients() adds the tiles up in order.
+float* Transformer::norm_gradient(const Tile& tile, int parameter) const {
+    for (const NormGradient& norm : norms_)
+        if (norm.parameter == parameter) return norm_gradients_ + tile.index * norm_stride_ + norm.offset;
+    return nullptr;
+}
+
+void Transformer::add_norm_gradients(int64_t n_tokens) {
+    for (const NormGradient& norm : norms_) {
+        const int64_t n = parameters_[size_t(norm.parameter)].cols;
+        float* sum = gradient(norm.parameter);
+        for (int64_t tile = 0; tile * kTile < n_tokens; ++tile)
+            rows_->add(sum, norm_gradients_ + tile * norm_stride_ + norm.offset, n, sum);
+    }
+}
+
+void Transformer::backward(const Chunk& chunk) {
+    const int64_t n_kv_heads = config_.n_kv_heads, n_tokens = chunk.n_tokens;
+    for (size_t i = layers_.size(); i-- > 0;) {
+        const Layer& layer = layers_[i];
+        norms_.clear();
+        int64_t offset = 0;
+        for (int norm : {layer.attn_norm, layer.attn_sub_norm, layer.ffn_norm, layer.ffn_sub_norm}) {
+            if (norm < 0) continue;
+            norms_.push_back({norm, offset});
+            offset += round_up(parameters_[size_t(norm)].cols, 16);
+        }
+        std::fill_n(norm_gradients_, (n_tokens + kTile - 1) / kTile * norm_stride_, 0.0f);
+
+        for_tiles(n_tokens, [&](const Tile& tile) { backward_rest(layer, tile); });
+        add_product(layer.down, layer.down_input, dx_);
+        add_product(layer.gate_up, layer.gate_up_input, layer.gate_up_out);
+        add_product(layer.attention_output, layer.output_input, dx_middle_);
+        run_products(n_tokens);
+        pool_.run(int(int64_t(documents_.size()) * n_kv_heads), [&](int task, int worker) {
+            const Document& document = documents_[size_t(task / n_kv_heads)];
+            const int64_t kv_head = task % n_kv_heads, group = config_.n_heads / config_.n_kv_heads;
+            float* row = dqkv_ + document.first * qkv_width_;
+            attention_backward(
+                *table_, attention_span(layer, document, kv_head, worker),
+                {.dout = dattended_ + document.first * q_width_ + kv_head * group * config_.head_dim,
+                 .dq = row + kv_head * group * config_.head_dim,
+                 .dk = row + q_width_ + kv_head * config_.head_dim,
+                 .dv = row + q_width_ + kv_width_ + kv_head * config_.head_dim});
+        });
+        for_tiles(n_tokens, [&](const Tile& tile) { backward_qkv(layer, tile); });
+        add_product(layer.qkv, layer.qkv_input, dqkv_);
+        run_products(n_tokens);
+        add_norm_gradients(n_tokens);
+    }
+}
+
+// From the gradient of the layer's output, dx_, to those of the residual stream after attention, dx_middle_, and of what
+// attention gave, dattended_.
+void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
+    const int64_t width = config_.width, ffn = config_.ffn_width;
+    const float epsilon = config_.norm_epsilon;
+    float* wide = tile.scratch;                     // [tile.n, ffn]
+    float* narrow = tile.scratch + kTile * widest_;  // [tile.n, width]
+    const float* dx = dx_ + tile.first * width;
+    float* gates = layer.gate_up_out + tile.first * 2 * ffn;
+
+    multiply_back(layer.down, tile, dx, wide);
+    for (int64_t i = 0; i < tile.n; ++i) {
+        float* gate = gates + i * 2 * ffn;
+        float* up = gate + ffn;
+        float* dy = wide + i * ffn;
+        if (!config_.ternary) {
+            table_->silu_mul_backward(gate, up, dy, ffn, gate, up);
+            continue;
+        }
+        rows_->relu2_mul(gate, up, ffn, narrow);
+        table_->rms_norm_backward(narrow, weight(layer.ffn_sub_norm), dy, epsilon, ffn, nullptr, dy,
+                                  norm_gradient(tile, layer.ffn_sub_norm));
+        table_->relu2_mul_backward(gate, up, dy, ffn, gate, up);
+    }
+    multiply_back(layer.gate_up, tile, gates, narrow);
+    float* middle = dx_middle_ + tile.first * width;
+    for (int64_t i = 0; i < tile.n; ++i)
+        table_->rms_norm_backward(layer.x_middle + (tile.first + i) * width, weight(layer.ffn_norm), narrow + i * width,
+                                  epsilon, width, dx + i * width, middle + i * width,
+                                  norm_gradient(tile, layer.ffn_norm));
+    float* dattended = dattended_ + tile.first * q_width_;
+    multiply_back(layer.attention_output, tile, middle, dattended);
+    if (layer.attn_sub_norm < 0) return;
+    for (int64_t i = 0; i < tile.n; ++i) {
+        float* dy = dattended + i * q_width_;
+        table_->rms_norm_backward(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), dy,
+                                  epsilon, q_width_, nullptr, dy, norm_gradient(tile, layer.attn_sub_norm));
+    }
+}
+
+// From dqkv_, rotated, and dx_middle_ to the gradient of the layer's input, dx_.
+void Transformer::backward_qkv(const Layer& layer, const Tile& tile) {
+    const int64_t width = config_.width, pairs = config_.head_dim / 2;
+    float* dqkv = dqkv_ + tile.first * qkv_width_;
+    const auto rotate = config_.ternary ? rows_->rope_half : rows_->rope_adjacent;
+    for (int64_t i = 0; i < tile.n; ++i) {
+        const int64_t at = positions_[size_t(tile.first + i)] * pairs;
+        rotate(dqkv + i * qkv_width_, config_.n_heads + config_.n_kv_heads, config_.head_dim, pairs, cosines_ + at,
+               negative_sines_ + at);
+    }
+    float* dinput = tile.scratch;
+    multiply_back(layer.qkv, tile, dqkv, dinput);
+    for (int64_t i = 0; i < tile.n; ++i) {
+        const int64_t at = (tile.first + i) * width;
+        table_->rms_norm_backward(layer.x + at, weight(layer.attn_norm), dinput + i * width, config_.norm_epsilon,
+                                  width, dx_middle_ + at, dx_ + at, norm_gradient(tile, layer.attn_norm));
+    }
+}
+
+}  // namespace sterna::train

@@ -1,0 +1,128 @@
+#include "train/net_impl.h"
+
+namespace sterna::train {
+
+// Where a tile's input of a linear layer is prepared: in what is kept, or, where int8 is kept, in the first third of the
+// scratch.
+float* Transformer::operand(const Input& input, const Linear& linear, const Tile& tile) const {
+    return linear.ternary ? tile.scratch : input.values + tile.first * linear.n_in;
+}
+
+void Transformer::quantize_tile(const Input& input, const Linear& linear, const Tile& tile, float* rows) const {
+    if (!linear.ternary) return;
+    for (int64_t i = 0; i < tile.n; ++i) {
+        float* row = rows + i * linear.n_in;
+        const int64_t t = tile.first + i;
+        input.scale[t] = table_->quantize_row(row, linear.n_in, input.q + t * linear.n_in, row);
+    }
+}
+
+void Transformer::multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows,
+                           float* out) const {
+    table_->gemm({.m = tile.n,
+                  .n = linear.n_out,
+                  .k = linear.n_in,
+                  .a = rows,
+                  .a_row = linear.n_in,
+                  .a_term = 1,
+                  .b = linear.forward,
+                  .b_rows = linear.n_in,
+                  .b_columns = round_up(linear.n_out, kPanelColumns),
+                  .c = out,
+                  .c_row = linear.n_out,
+                  .add = false});
+    if (!linear.ternary) return;
+    // The sums are integers below 2^24 for up to 2^17 columns: exact, in whatever order.
+    for (int64_t i = 0; i < tile.n; ++i)
+        table_->scale_columns(out + i * linear.n_out, input.scale[tile.first + i], linear.column_scale, linear.n_out);
+}
+
+void Transformer::forward(const Chunk& chunk) {
+    const int64_t n_kv_heads = config_.n_kv_heads;
+    for (size_t i = 0; i < layers_.size(); ++i) {
+        const Layer& layer = layers_[i];
+        float* x_out = i + 1 < layers_.size() ? layers_[i + 1].x : x_out_;
+        for_tiles(chunk.n_tokens, [&](const Tile& tile) { forward_qkv(layer, tile); });
+        pool_.run(int(int64_t(documents_.size()) * n_kv_heads), [&](int task, int worker) {
+            const Document& document = documents_[size_t(task / n_kv_heads)];
+            attention_forward(*table_, attention_span(layer, document, task % n_kv_heads, worker));
+        });
+        for_tiles(chunk.n_tokens, [&](const Tile& tile) { forward_rest(layer, tile, x_out); });
+    }
+}
+
+void Transformer::forward_qkv(const Layer& layer, const Tile& tile) {
+    const int64_t width = config_.width, pairs = config_.head_dim / 2;
+    float* rows = operand(layer.qkv_input, layer.qkv, tile);
+    for (int64_t i = 0; i < tile.n; ++i)
+        rows_->rms_norm(layer.x + (tile.first + i) * width, weight(layer.attn_norm), config_.norm_epsilon, width,
+                        rows + i * width);
+    quantize_tile(layer.qkv_input, layer.qkv, tile, rows);
+    float* out = layer.qkv_out + tile.first * qkv_width_;
+    multiply(layer.qkv, layer.qkv_input, tile, rows, out);
+    const auto rotate = config_.ternary ? rows_->rope_half : rows_->rope_adjacent;
+    for (int64_t i = 0; i < tile.n; ++i) {
+        const int64_t at = positions_[size_t(tile.first + i)] * pairs;
+        rotate(out + i * qkv_width_, config_.n_heads + config_.n_kv_heads, config_.head_dim, pairs, cosines_ + at,
+               sines_ + at);
+    }
+}
+
+AttentionSpan Transformer::attention_span(const Layer& layer, const Document& document, int64_t kv_head,
+                                          int worker) const {
+    const int64_t group = config_.n_heads / config_.n_kv_heads;
+    const float* row = layer.qkv_out + document.first * qkv_width_;
+    return {.length = document.length,
+            .head_dim = config_.head_dim,
+            .n_queries = group,
+            .q = row + kv_head * group * config_.head_dim,
+            .k = row + q_width_ + kv_head * config_.head_dim,
+            .v = row + q_width_ + kv_width_ + kv_head * config_.head_dim,
+            .row = qkv_width_,
+            .out = layer.attended + document.first * q_width_ + kv_head * group * config_.head_dim,
+            .out_row = q_width_,
+            .log_sum = layer.log_sum + document.first * config_.n_heads + kv_head * group,
+            .log_sum_row = config_.n_heads,
+            .scratch = scratch_[size_t(worker)]};
+}
+
+// From what attention gave to the next layer's input.
+void Transformer::forward_rest(const Layer& layer, const Tile& tile, float* x_out) {
+    const int64_t width = config_.width, ffn = config_.ffn_width;
+    const float epsilon = config_.norm_epsilon;
+
+    float* rows = operand(layer.output_input, layer.attention_output, tile);
+    if (layer.attn_sub_norm >= 0) {
+        for (int64_t i = 0; i < tile.n; ++i)
+            rows_->rms_norm(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), epsilon,
+                            q_width_, rows + i * q_width_);
+        quantize_tile(layer.output_input, layer.attention_output, tile, rows);
+    }
+    float* middle = layer.x_middle + tile.first * width;
+    multiply(layer.attention_output, layer.output_input, tile, rows, middle);
+    rows_->add(layer.x + tile.first * width, middle, tile.n * width, middle);
+
+    rows = operand(layer.gate_up_input, layer.gate_up, tile);
+    for (int64_t i = 0; i < tile.n; ++i)
+        rows_->rms_norm(middle + i * width, weight(layer.ffn_norm), epsilon, width, rows + i * width);
+    quantize_tile(layer.gate_up_input, layer.gate_up, tile, rows);
+    float* gates = layer.gate_up_out + tile.first * 2 * ffn;
+    multiply(layer.gate_up, layer.gate_up_input, tile, rows, gates);
+
+    rows = operand(layer.down_input, layer.down, tile);
+    for (int64_t i = 0; i < tile.n; ++i) {
+        const float* gate = gates + i * 2 * ffn;
+        if (!config_.ternary) {
+            rows_->silu_mul(gate, gate + ffn, ffn, rows + i * ffn);
+            continue;
+        }
+        rows_->relu2_mul(gate, gate + ffn, ffn, rows + i * ffn);
+        rows_->rms_norm(rows + i * ffn, weight(layer.ffn_sub_norm), epsilon, ffn, rows + i * ffn);
+    }
+    quantize_tile(layer.down_input, layer.down, tile, rows);
+    float* out = x_out + tile.first * width;
+    multiply(layer.down, layer.down_input, tile, rows, out);
+    rows_->add(middle, out, tile.n * width, out);
+}
+
+}  // namespace sterna::train

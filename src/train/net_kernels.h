@@ -1,0 +1,107 @@
+// What training computes, one table of functions per instruction set: matrix products with packed panels, and the
+// backward passes of row operations. Bodies are written once over simd/vec.h (net_kernels.inl) and give the same bits on
+// every instruction set. Unlike in src/kernels, matrix products fuse multiply and add: fmaf and the vector instructions
+// are the same exactly rounded operation. Includes nothing but fixed-width integers. Tables are immutable; share freely.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace sterna::train {
+
+constexpr int64_t kPanelColumns = 16;  // columns of B packed side by side
+constexpr int64_t kPanelRows = 6;      // rows of A packed side by side; the height of the register tile
+constexpr int64_t kDepth = 256;        // terms that a product adds up in registers before it adds to C
+
+constexpr int64_t round_up(int64_t n, int64_t to) {
+    return (n + to - 1) / to * to;
+}
+// Floats of a packed B of k rows and n columns: blocks of kDepth rows, in each of them panels of [rows][16].
+constexpr int64_t packed_floats(int64_t k, int64_t n) {
+    return k * round_up(n, kPanelColumns);
+}
+
+// C[i, j] (+)= sum over t of A[i, t] * B[t, j]: blocks of kDepth terms in order, in each of them fused from 0 in order of
+// t, their sums added to C in order.
+struct GemmArgs {
+    int64_t m, n, k;
+    const float* a;
+    int64_t a_row, a_term;  // A[i, t] = a[i * a_row + t * a_term]
+    const float* b;         // packed; panel 0 of the first block
+    int64_t b_rows;         // of the whole packed matrix, >= k
+    int64_t b_columns;      // of the whole packed matrix, a multiple of 16
+    float* c;
+    int64_t c_row;
+    bool add;  // to what C holds
+};
+
+struct AdamArgs {
+    float* value;
+    const float* gradient;
+    float* mean;
+    float* square;
+    int64_t n;
+    float gradient_scale;  // clipping
+    float beta1, beta2;
+    float rate;            // learning rate / (1 - beta1^step)
+    float square_scale;    // 1 / (1 - beta2^step)
+    float epsilon;
+    float keep;  // 1 - learning rate * weight decay
+};
+
+struct NetKernels {
+    const char* name;
+
+    void (*gemm)(const GemmArgs& args);
+    // k rows and n columns of a packed B of b_columns columns, whose panel for the first of them starts at b; columns past n
+    // up to a multiple of 16 become zero. B[t, j] = x[t * x_row + j], or that times scale[t].
+    void (*pack_rows)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b);
+    void (*pack_rows_s8)(const int8_t* x, int64_t x_row, const float* scale, int64_t k, int64_t n, int64_t b_columns,
+                         float* b);
+    // B[t, j] = x[j * x_row + t].
+    void (*pack_columns)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b);
+    // A[i, t] = x[t * x_row + i], as gemm reads it with a_row = 1, a_term = 6: [ceil(m / 6)][k][6], zeros past m.
+    void (*pack_turned)(const float* x, int64_t x_row, int64_t m, int64_t k, float* a);
+
+    // dx = (add ? add : 0) + the gradient of y = x / sqrt(mean(x^2) + eps) * weight for dy; dweight += its gradient. dx may
+    // be add or dy.
+    void (*rms_norm_backward)(const float* x, const float* weight, const float* dy, float eps, int64_t n,
+                              const float* add, float* dx, float* dweight);
+    // For y = f(gate) * up; dgate may be gate, dup may be up.
+    void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, int64_t n, float* dgate, float* dup);
+    void (*relu2_mul_backward)(const float* gate, const float* up, const float* dy, int64_t n, float* dgate,
+                               float* dup);
+
+    // One scale for the whole row: s = max(max|x|, 1e-5) / 127, q = x * (1 / s) to the nearest even integer, also as
+    // floats (which may replace x). Returns s.
+    float (*quantize_row)(const float* x, int64_t n, int8_t* q, float* as_float);
+    void (*s8_to_f32)(const int8_t* q, int64_t n, float* y);
+    // y = y * (row_scale * column_scale)
+    void (*scale_columns)(float* y, float row_scale, const float* column_scale, int64_t n);
+    // y = clip(round(x * factor), -1, 1)
+    void (*ternarize)(const float* x, float factor, int64_t n, float* y);
+
+    float (*dot)(const float* a, const float* b, int64_t n);
+    float (*sum_abs)(const float* x, int64_t n);
+    // y = exp(x - offset)
+    void (*exp_minus)(const float* x, float offset, int64_t n, float* y);
+    // ds = p * (dp - delta) * scale
+    void (*softmax_backward)(const float* p, const float* dp, float delta, float scale, int64_t n, float* ds);
+
+    void (*adam)(const AdamArgs& args);
+    // y = a * x + b * y
+    void (*scale_add)(float a, const float* x, float b, int64_t n, float* y);
+};
+
+// The table that goes with kernels::active(), so STERNA_ISA chooses here too.
+const NetKernels& active_kernels();
+// Every table that this CPU can run, scalar first, for tests.
+struct NetKernelList {
+    const NetKernels* tables[4];
+    int n;
+};
+NetKernelList all_kernels();
+// For tests: what active_kernels() returns from now on. Null: the usual choice.
+void use_kernels(const NetKernels* table);
+
+}  // namespace sterna::train

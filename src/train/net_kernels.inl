@@ -1,0 +1,393 @@
+// The bodies of net_kernels.h for the instruction set that the including file has chosen.
+#include "simd/vec.h"
+#include "train/net_kernels.h"
+
+namespace sterna::train {
+namespace {
+
+using namespace sterna::simd;
+using namespace sterna::simd::STERNA_ISA_NS;
+
+#include "kernels/math.inl"
+
+// a * b + c, rounded once.
+#if defined(STERNA_ISA_AVX512)
+STERNA_INLINE F32 fma(F32 a, F32 b, F32 c) {
+    return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+constexpr int kPanelsTogether = 2;  // 12 of 32 registers hold sums: more than latency times throughput
+#elif defined(STERNA_ISA_AVX2)
+STERNA_INLINE F32 fma(F32 a, F32 b, F32 c) {
+    return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+constexpr int kPanelsTogether = 1;
+#elif defined(STERNA_ISA_NEON)
+STERNA_INLINE F32 fma(F32 a, F32 b, F32 c) {
+    return {vfmaq_f32(c.a, a.a, b.a), vfmaq_f32(c.b, a.b, b.b), vfmaq_f32(c.c, a.c, b.c), vfmaq_f32(c.d, a.d, b.d)};
+}
+constexpr int kPanelsTogether = 1;
+#else
+STERNA_INLINE F32 fma(F32 a, F32 b, F32 c) {
+    for (int i = 0; i < kLanes; ++i) c.v[i] = __builtin_fmaf(a.v[i], b.v[i], c.v[i]);
+    return c;
+}
+constexpr int kPanelsTogether = 1;
+#endif
+
+// ---- Matrix products ----------------------------------------------------------------------------------------------
+
+// Sums stay in registers only where the compiler sees each of them by name.
+#define STERNA_UNROLL _Pragma("GCC unroll 8")
+
+// R rows times P panels of 16 columns; k terms.
+template <int R, int P>
+STERNA_INLINE void tile(const float* a, int64_t a_row, int64_t a_term, const float* b, int64_t panel, int64_t k,
+                        F32 (&sums)[R][P]) {
+STERNA_UNROLL
+    for (int r = 0; r < R; ++r) {
+STERNA_UNROLL
+        for (int p = 0; p < P; ++p) sums[r][p] = zero_f32();
+    }
+    for (int64_t t = 0; t < k; ++t) {
+        F32 columns[P];
+STERNA_UNROLL
+        for (int p = 0; p < P; ++p) columns[p] = load_f32(b + p * panel);
+STERNA_UNROLL
+        for (int r = 0; r < R; ++r) {
+            F32 value = splat(a[r * a_row]);
+STERNA_UNROLL
+            for (int p = 0; p < P; ++p) sums[r][p] = fma(value, columns[p], sums[r][p]);
+        }
+        a += a_term;
+        b += kPanelColumns;
+    }
+}
+
+template <int R, int P>
+inline void store_tile(F32 (&sums)[R][P], float* c, int64_t c_row, int64_t columns, bool add) {
+STERNA_UNROLL
+    for (int r = 0; r < R; ++r) {
+STERNA_UNROLL
+        for (int p = 0; p < P; ++p) {
+            float* to = c + r * c_row + p * kPanelColumns;
+            const int64_t left = columns - p * kPanelColumns;
+            if (left >= kPanelColumns) {
+                store(to, add ? load_f32(to) + sums[r][p] : sums[r][p]);
+            } else if (left > 0) {
+                store_first(to, add ? load_first(to, int(left)) + sums[r][p] : sums[r][p], int(left));
+            }
+        }
+    }
+}
+
+template <int R, int P>
+void tile_product(const float* a, int64_t a_row, int64_t a_term, const float* b, int64_t panel, int64_t k, float* c,
+                  int64_t c_row, int64_t columns, bool add) {
+    F32 sums[R][P];
+    // A is either packed or lies row by row: with the step known, the loop needs one pointer for it.
+    if (a_row == 1 && a_term == kPanelRows) {
+        tile<R, P>(a, 1, kPanelRows, b, panel, k, sums);
+    } else {
+        tile<R, P>(a, a_row, a_term, b, panel, k, sums);
+    }
+    store_tile<R, P>(sums, c, c_row, columns, add);
+}
+
+template <int P>
+void panel_product(const GemmArgs& g, const float* a, const float* b, int64_t panel, int64_t k, int64_t column,
+                   bool add) {
+    float* c = g.c + column;
+    const int64_t columns = g.n - column;
+    int64_t i = 0;
+    // Packed A: six rows side by side, k * 6 floats from one group to the next.
+    const bool packed = g.a_row == 1 && g.a_term == kPanelRows;
+    const int64_t step = packed ? g.k * kPanelRows : kPanelRows * g.a_row;
+    for (; i + kPanelRows <= g.m; i += kPanelRows, a += step)
+        tile_product<int(kPanelRows), P>(a, g.a_row, g.a_term, b, panel, k, c + i * g.c_row, g.c_row, columns, add);
+    float* rest = c + i * g.c_row;
+    switch (g.m - i) {
+        case 1:
+            return tile_product<1, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+        case 2:
+            return tile_product<2, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+        case 3:
+            return tile_product<3, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+        case 4:
+            return tile_product<4, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+        case 5:
+            return tile_product<5, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+        default:
+            return;
+    }
+}
+
+void gemm(const GemmArgs& g) {
+    const float* a = g.a;
+    const float* b = g.b;
+    for (int64_t t = 0; t < g.k; t += kDepth) {
+        const int64_t k = g.k - t < kDepth ? g.k - t : kDepth;
+        const int64_t depth = g.b_rows - t < kDepth ? g.b_rows - t : kDepth;
+        const int64_t panel = depth * kPanelColumns;
+        const bool add = g.add || t > 0;
+        int64_t j = 0;
+        for (; j + (kPanelsTogether - 1) * kPanelColumns < g.n; j += kPanelsTogether * kPanelColumns)
+            panel_product<kPanelsTogether>(g, a, b + j * depth, panel, k, j, add);
+        for (; j < g.n; j += kPanelColumns) panel_product<1>(g, a, b + j * depth, panel, k, j, add);
+        a += k * g.a_term;
+        b += depth * g.b_columns;
+    }
+}
+
+// Calls f(row, columns of the group, where they go) for every row and group of 16 columns.
+template <class F>
+STERNA_INLINE void for_panels(int64_t k, int64_t n, int64_t b_columns, float* b, F f) {
+    for (int64_t t = 0; t < k; t += kDepth) {
+        const int64_t depth = k - t < kDepth ? k - t : kDepth;
+        for (int64_t j = 0; j < n; j += kPanelColumns) f(t, depth, j, b + j * depth);
+        b += depth * b_columns;
+    }
+}
+
+void pack_rows(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b) {
+    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
+        const float* from = x + t * x_row + j;
+        const int left = n - j < kPanelColumns ? int(n - j) : int(kPanelColumns);
+        if (left == int(kPanelColumns)) {
+            for (int64_t i = 0; i < depth; ++i) store(to + i * kPanelColumns, load_f32(from + i * x_row));
+        } else {
+            for (int64_t i = 0; i < depth; ++i) store(to + i * kPanelColumns, load_first(from + i * x_row, left));
+        }
+    });
+}
+
+void pack_rows_s8(const int8_t* x, int64_t x_row, const float* scale, int64_t k, int64_t n, int64_t b_columns,
+                  float* b) {
+    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
+        const int8_t* from = x + t * x_row + j;
+        const int left = n - j < kPanelColumns ? int(n - j) : int(kPanelColumns);
+        for (int64_t i = 0; i < depth; ++i) {
+            int8_t lanes[kPanelColumns] = {};
+            const int8_t* values = from + i * x_row;
+            if (left < int(kPanelColumns)) {
+                for (int lane = 0; lane < left; ++lane) lanes[lane] = values[lane];
+                values = lanes;
+            }
+            store(to + i * kPanelColumns, to_f32(load_s8(values)) * splat(scale[t + i]));
+        }
+    });
+}
+
+void pack_columns(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b) {
+    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
+        const float* from = x + j * x_row + t;
+        const int64_t left = n - j < kPanelColumns ? n - j : kPanelColumns;
+        for (int64_t i = 0; i < depth; ++i) {
+            float* __restrict row = to + i * kPanelColumns;
+            for (int64_t lane = 0; lane < left; ++lane) row[lane] = from[lane * x_row + i];
+            for (int64_t lane = left; lane < kPanelColumns; ++lane) row[lane] = 0.0f;
+        }
+    });
+}
+
+void pack_turned(const float* x, int64_t x_row, int64_t m, int64_t k, float* a) {
+    for (int64_t i = 0; i < m; i += kPanelRows, a += k * kPanelRows) {
+        const float* from = x + i;
+        const int64_t rows = m - i < kPanelRows ? m - i : kPanelRows;
+        for (int64_t t = 0; t < k; ++t) {
+            float* to = a + t * kPanelRows;
+            const float* values = from + t * x_row;
+            if (rows == kPanelRows) {
+                __builtin_memcpy(to, values, kPanelRows * sizeof(float));
+            } else {
+                for (int64_t r = 0; r < kPanelRows; ++r) to[r] = r < rows ? values[r] : 0.0f;
+            }
+        }
+    }
+}
+
+// ---- Rows ---------------------------------------------------------------------------------------------------------
+
+// Calls f(i, how to load and put) for groups of 16; in the last, shorter one lanes past n read as zero and are not written.
+struct Whole {
+    STERNA_INLINE F32 load(const float* p) const { return load_f32(p); }
+    STERNA_INLINE void put(float* p, F32 x) const { store(p, x); }
+};
+struct Part {
+    int n;
+    STERNA_INLINE F32 load(const float* p) const { return load_first(p, n); }
+    STERNA_INLINE void put(float* p, F32 x) const { store_first(p, x, n); }
+};
+template <class F>
+STERNA_INLINE void for_lanes(int64_t n, F f) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) f(i, Whole{});
+    if (i < n) f(i, Part{int(n - i)});
+}
+
+inline float sum_lanes(F32 v) {
+    alignas(64) float lanes[16];
+    store(lanes, v);
+    for (int step = 8; step > 0; step /= 2)
+        for (int i = 0; i < step; ++i) lanes[i] = lanes[i] + lanes[i + step];
+    return lanes[0];
+}
+inline float max_lane(F32 v) {
+    alignas(64) float lanes[16];
+    store(lanes, v);
+    for (int step = 8; step > 0; step /= 2)
+        for (int i = 0; i < step; ++i) lanes[i] = lanes[i] > lanes[i + step] ? lanes[i] : lanes[i + step];
+    return lanes[0];
+}
+inline float inverse_root(float x) {
+    alignas(64) float lanes[16];
+    store(lanes, splat(1.0f) / sqrt(splat(x)));
+    return lanes[0];
+}
+
+void rms_norm_backward(const float* x, const float* weight, const float* dy, float eps, int64_t n, const float* add,
+                       float* dx, float* dweight) {
+    F32 squares = zero_f32(), products = zero_f32();
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        F32 v = lanes.load(x + i);
+        squares = fma(v, v, squares);
+        products = fma(lanes.load(dy + i) * lanes.load(weight + i), v, products);
+    });
+    const float root = inverse_root(sum_lanes(squares) / float(n) + eps);
+    const F32 factor = splat(root);
+    const F32 along = splat(-(sum_lanes(products) / float(n) * root * root * root));
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        F32 v = lanes.load(x + i), d = lanes.load(dy + i);
+        lanes.put(dweight + i, fma(d * v, factor, lanes.load(dweight + i)));
+        F32 result = fma(v, along, d * lanes.load(weight + i) * factor);
+        lanes.put(dx + i, add ? lanes.load(add + i) + result : result);
+    });
+}
+
+void silu_mul_backward(const float* gate, const float* up, const float* dy, int64_t n, float* dgate, float* dup) {
+    const F32 one = splat(1.0f);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        F32 g = lanes.load(gate + i), u = lanes.load(up + i), d = lanes.load(dy + i);
+        F32 sigmoid = one / (one + exp_v(negate_v(g)));
+        F32 silu = g * sigmoid;
+        lanes.put(dup + i, d * silu);
+        lanes.put(dgate + i, d * u * (sigmoid + silu * (one - sigmoid)));
+    });
+}
+
+void relu2_mul_backward(const float* gate, const float* up, const float* dy, int64_t n, float* dgate, float* dup) {
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        F32 r = max(lanes.load(gate + i), splat(0.0f)), u = lanes.load(up + i), d = lanes.load(dy + i);
+        lanes.put(dup + i, d * (r * r));
+        lanes.put(dgate + i, d * u * (r + r));
+    });
+}
+
+float quantize_row(const float* x, int64_t n, int8_t* q, float* as_float) {
+    F32 largest = zero_f32();
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { largest = max(largest, abs(lanes.load(x + i))); });
+    float top = max_lane(largest);
+    if (!(top > 1e-5f)) top = 1e-5f;
+    const F32 inverse = splat(127.0f / top), limit = splat(127.0f), low = splat(-127.0f);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        I32 rounded = round_i32(min(max(lanes.load(x + i) * inverse, low), limit));
+        lanes.put(as_float + i, to_f32(rounded));
+        if (i + kLanes <= n) return store_s8(q + i, rounded);
+        alignas(64) int32_t values[kLanes];
+        store(values, rounded);
+        for (int64_t lane = 0; i + lane < n; ++lane) q[i + lane] = int8_t(values[lane]);
+    });
+    return top / 127.0f;
+}
+
+void s8_to_f32(const int8_t* q, int64_t n, float* y) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(y + i, to_f32(load_s8(q + i)));
+    for (; i < n; ++i) y[i] = float(q[i]);
+}
+
+void scale_columns(float* y, float row_scale, const float* column_scale, int64_t n) {
+    const F32 row = splat(row_scale);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        lanes.put(y + i, lanes.load(y + i) * (row * lanes.load(column_scale + i)));
+    });
+}
+
+void ternarize(const float* x, float factor, int64_t n, float* y) {
+    const F32 f = splat(factor), one = splat(1.0f), minus = splat(-1.0f);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        lanes.put(y + i, to_f32(round_i32(min(max(lanes.load(x + i) * f, minus), one))));
+    });
+}
+
+float dot(const float* a, const float* b, int64_t n) {
+    F32 sum = zero_f32();
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { sum = fma(lanes.load(a + i), lanes.load(b + i), sum); });
+    return sum_lanes(sum);
+}
+
+float sum_abs(const float* x, int64_t n) {
+    F32 sum = zero_f32();
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { sum = sum + abs(lanes.load(x + i)); });
+    return sum_lanes(sum);
+}
+
+void exp_minus(const float* x, float offset, int64_t n, float* y) {
+    const F32 o = splat(offset);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { lanes.put(y + i, exp_v(lanes.load(x + i) - o)); });
+}
+
+void softmax_backward(const float* p, const float* dp, float delta, float scale, int64_t n, float* ds) {
+    const F32 d = splat(delta), s = splat(scale);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        lanes.put(ds + i, lanes.load(p + i) * (lanes.load(dp + i) - d) * s);
+    });
+}
+
+void adam(const AdamArgs& a) {
+    const F32 clip = splat(a.gradient_scale), beta1 = splat(a.beta1), beta2 = splat(a.beta2);
+    const F32 rest1 = splat(1.0f - a.beta1), rest2 = splat(1.0f - a.beta2);
+    const F32 rate = splat(-a.rate), scale = splat(a.square_scale), epsilon = splat(a.epsilon), keep = splat(a.keep);
+    for_lanes(a.n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        F32 g = lanes.load(a.gradient + i) * clip;
+        F32 mean = fma(beta1, lanes.load(a.mean + i), rest1 * g);
+        F32 square = fma(beta2, lanes.load(a.square + i), rest2 * (g * g));
+        lanes.put(a.mean + i, mean);
+        lanes.put(a.square + i, square);
+        F32 step = mean / (sqrt(square * scale) + epsilon);
+        lanes.put(a.value + i, fma(step, rate, lanes.load(a.value + i) * keep));
+    });
+}
+
+void scale_add(float a, const float* x, float b, int64_t n, float* y) {
+    const F32 u = splat(a), v = splat(b);
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        lanes.put(y + i, fma(u, lanes.load(x + i), v * lanes.load(y + i)));
+    });
+}
+
+}  // namespace
+
+extern const NetKernels STERNA_TABLE;
+const NetKernels STERNA_TABLE = {
+    .name = STERNA_TABLE_NAME,
+    .gemm = gemm,
+    .pack_rows = pack_rows,
+    .pack_rows_s8 = pack_rows_s8,
+    .pack_columns = pack_columns,
+    .pack_turned = pack_turned,
+    .rms_norm_backward = rms_norm_backward,
+    .silu_mul_backward = silu_mul_backward,
+    .relu2_mul_backward = relu2_mul_backward,
+    .quantize_row = quantize_row,
+    .s8_to_f32 = s8_to_f32,
+    .scale_columns = scale_columns,
+    .ternarize = ternarize,
+    .dot = dot,
+    .sum_abs = sum_abs,
+    .exp_minus = exp_minus,
+    .softmax_backward = softmax_backward,
+    .adam = adam,
+    .scale_add = scale_add,
+};
+
+}  // namespace sterna::train

@@ -1,0 +1,146 @@
+// Loss, every gradient and a loss curve against PyTorch: tools/make_train_golden.py.
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "format/safetensors.h"
+#include "support/testdata.h"
+#include "tiny_net.h"
+#include "train/optimizer.h"
+
+namespace sterna::train {
+namespace {
+
+// Of max |difference| / max |reference| per tensor.
+constexpr double kGradientTolerance = 1e-4;
+constexpr double kLossTolerance = 1e-5;
+
+class Golden {
+public:
+    explicit Golden(const std::string& name) {
+        std::ifstream file(source_path("tests/golden/train/" + name + ".safetensors"), std::ios::binary);
+        bytes_.assign(std::istreambuf_iterator<char>(file), {});
+        auto part = parse_safetensors({reinterpret_cast<const uint8_t*>(bytes_.data()), bytes_.size()}, name);
+        if (!part) {
+            ADD_FAILURE() << part.error().message;
+            return;
+        }
+        for (const SafetensorsTensor& tensor : part->tensors) tensors_[tensor.name] = tensor.data;
+    }
+    template <typename T = float>
+    std::vector<T> values(const std::string& name) const {
+        auto found = tensors_.find(name);
+        if (found == tensors_.end()) return {};
+        std::vector<T> result(found->second.size() / sizeof(T));
+        std::memcpy(result.data(), found->second.data(), found->second.size());
+        return result;
+    }
+
+private:
+    std::string bytes_;
+    std::map<std::string, Bytes> tensors_;
+};
+
+std::unique_ptr<Net> tiny_net(bool ternary, uint32_t salt, ThreadPool& pool) {
+    auto net = Net::create(tiny_config(ternary), 1, pool);
+    if (!net) throw std::runtime_error(net.error().message);
+    set_tiny_weights(**net, salt);
+    return std::move(*net);
+}
+
+class AgainstPyTorch : public testing::TestWithParam<const char*> {
+protected:
+    const std::string name_ = GetParam();
+    const bool ternary_ = name_ == "ternary";
+    const Golden golden_{name_};
+    ThreadPool pool_{2};
+};
+
+TEST_P(AgainstPyTorch, EveryGradient) {
+    const auto salt = golden_.values<int32_t>("salt");
+    ASSERT_EQ(salt.size(), 1u);
+    auto net = tiny_net(ternary_, uint32_t(salt[0]), pool_);
+    const OwnedBatch batch = make_batch(40, 3, 20, uint32_t(salt[0]));
+    net->zero_gradients();
+    const Net::Loss loss = net->loss_and_gradients(batch.batch, 1.0f);
+    const auto expected = golden_.values("loss");
+    ASSERT_EQ(expected.size(), 2u);
+    EXPECT_NEAR(loss.sum / double(expected[0]), 1.0, kLossTolerance);
+    EXPECT_EQ(loss.weight, double(expected[1]));
+    EXPECT_EQ(net->loss(batch.batch).sum, loss.sum);
+
+    size_t n_compared = 0;
+    for (const Parameter& p : net->parameters()) {
+        const auto reference = golden_.values(p.name);
+        ASSERT_EQ(reference.size(), p.gradient.size()) << p.name;
+        double difference = 0, largest = 0;
+        for (size_t i = 0; i < reference.size(); ++i) {
+            difference = std::max(difference, double(std::abs(reference[i] - p.gradient[i])));
+            largest = std::max(largest, double(std::abs(reference[i])));
+        }
+        ASSERT_GT(largest, 0) << p.name;
+        std::printf("%-28s max |reference| %9.3e  relative difference %.1e\n", p.name.c_str(), largest,
+                    difference / largest);
+        EXPECT_LT(difference, kGradientTolerance * largest) << p.name;
+        ++n_compared;
+    }
+    EXPECT_EQ(n_compared, ternary_ ? 24u : 21u);
+}
+
+TEST_P(AgainstPyTorch, GradientsAddUp) {
+    auto net = tiny_net(ternary_, 7, pool_);
+    const OwnedBatch batch = make_batch(40, 3, 20, 7);
+    net->zero_gradients();
+    net->loss_and_gradients(batch.batch, 1.0f);
+    std::vector<std::vector<float>> once;
+    for (const Parameter& p : net->parameters()) once.emplace_back(p.gradient.begin(), p.gradient.end());
+    net->zero_gradients();
+    for (float scale : {0.25f, 0.75f}) net->loss_and_gradients(batch.batch, scale);
+    for (size_t i = 0; i < once.size(); ++i) {
+        const Parameter& p = net->parameters()[i];
+        double difference = 0, largest = 0;
+        for (size_t j = 0; j < once[i].size(); ++j) {
+            difference = std::max(difference, double(std::abs(once[i][j] - p.gradient[j])));
+            largest = std::max(largest, double(std::abs(once[i][j])));
+        }
+        EXPECT_LT(difference, 1e-5 * largest) << p.name;
+    }
+}
+
+// A ternary network is led apart by single values that round the other way; a float network by rounding alone.
+TEST_P(AgainstPyTorch, TwoHundredSteps) {
+    const uint32_t salt = uint32_t(golden_.values<int32_t>("salt").at(0));
+    auto net = tiny_net(ternary_, salt, pool_);
+    auto optimizer = Optimizer::create({}, net->parameters(), pool_);
+    const auto expected = golden_.values("curve");
+    ASSERT_EQ(expected.size(), 200u);
+    double largest = 0, sum = 0, late = 0;
+    for (size_t step = 0; step < expected.size(); ++step) {
+        const OwnedBatch batch = make_batch(40, 3, 20, salt + uint32_t(step));
+        double weight = 0;
+        for (float w : batch.weights) weight += double(w);
+        net->zero_gradients();
+        const Net::Loss loss = net->loss_and_gradients(batch.batch, float(1.0 / weight));
+        optimizer->step({.adam = 3e-3f, .muon = 0, .weight_decay = 0.1f});
+        const double difference = std::abs(loss.sum / loss.weight / double(expected[step]) - 1.0);
+        largest = std::max(largest, difference);
+        sum += difference;
+        if (step >= 180) late += loss.sum / loss.weight / 20;
+    }
+    std::printf("relative difference of the loss: largest %.1e, mean %.1e; mean loss of the last 20 steps %.4f\n",
+                largest, sum / double(expected.size()), late);
+    EXPECT_LT(largest, ternary_ ? 0.1 : 1e-3);
+    EXPECT_LT(sum / double(expected.size()), ternary_ ? 0.02 : 1e-4);
+    EXPECT_EQ(optimizer->steps(), 200);
+}
+
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "ternary"),
+                         [](const auto& net) { return std::string(net.param); });
+
+}  // namespace
+}  // namespace sterna::train

@@ -1,0 +1,212 @@
+#!/usr/bin/env python3
+"""Writes tests/golden/train/*.safetensors: loss, every gradient and a loss curve of tiny networks, by PyTorch (2.15.0, CPU).
+
+    make_train_golden.py OUTPUT_FOLDER
+
+Inputs are formulas (mix() below), which tests/unit/train repeats, so that a file holds results only. The gradients come from
+float64, the curves (200 steps of AdamW) from float32. A ternary network jumps where a value rounds the other way: its salt is
+the first with which no value that is rounded lies within MARGIN of a half.
+"""
+import math
+import sys
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+MARGIN = 1e-4
+ROWS, LENGTH, STEPS = 3, 20, 200
+COMMON = dict(vocab=40, width=24, layers=2, heads=4, kv_heads=2, head_dim=6, ffn=36, base=10000.0, eps=1e-5)
+NETS = {"llama": dict(COMMON, ternary=False, tied=False), "ternary": dict(COMMON, ternary=True, tied=True)}
+
+
+def mix(a, b, c):
+    x = (a * 2654435761 + b * 40503 + c * 97 + 12345) & 0xFFFFFFFF
+    x ^= x >> 15
+    x = (x * 2246822519) & 0xFFFFFFFF
+    return x ^ (x >> 13)
+
+
+def shapes(net):
+    q, kv = net["heads"] * net["head_dim"], net["kv_heads"] * net["head_dim"]
+    width, ffn = net["width"], net["ffn"]
+    yield "token_embd.weight", (net["vocab"], width)
+    for i in range(net["layers"]):
+        yield f"blk.{i}.attn_norm.weight", (width,)
+        yield f"blk.{i}.attn_q.weight", (q, width)
+        yield f"blk.{i}.attn_k.weight", (kv, width)
+        yield f"blk.{i}.attn_v.weight", (kv, width)
+        if net["ternary"]:
+            yield f"blk.{i}.attn_sub_norm.weight", (q,)
+        yield f"blk.{i}.attn_output.weight", (width, q)
+        yield f"blk.{i}.ffn_norm.weight", (width,)
+        yield f"blk.{i}.ffn_gate.weight", (ffn, width)
+        yield f"blk.{i}.ffn_up.weight", (ffn, width)
+        if net["ternary"]:
+            yield f"blk.{i}.ffn_sub_norm.weight", (ffn,)
+        yield f"blk.{i}.ffn_down.weight", (width, ffn)
+    yield "output_norm.weight", (width,)
+    if not net["tied"]:
+        yield "output.weight", (net["vocab"], width)
+
+
+def make_weights(net, salt, dtype):
+    """Parameter p's element i is mix(salt, p, i) as a number in [-0.5, 0.5), times 0.5; a norm's is that plus 1."""
+    weights = {}
+    for p, (name, shape) in enumerate(shapes(net)):
+        values = [((mix(salt, p, i) >> 8) / 2**24 - 0.5) * 0.5 for i in range(math.prod(shape))]
+        tensor = torch.tensor(values, dtype=torch.float32).to(dtype) + (1 if len(shape) == 1 else 0)
+        weights[name] = tensor.reshape(shape).requires_grad_()
+    return weights
+
+
+def make_batch(net, salt, step):
+    """Rows that one coin per token decides; two documents in some rows; some tokens do not count."""
+    tokens, weights, documents = [], [], []
+    for row in range(ROWS):
+        x = mix(salt + step, row, 1000) % net["vocab"]
+        line = [x]
+        for t in range(LENGTH):
+            x = (5 * x + 3 + (mix(salt + step, row, t) & 1) * 7) % net["vocab"]
+            line.append(x)
+        tokens.append(line)
+        weights.append([(0, 1, 0.5, 1)[mix(salt + step, row, 2000 + t) & 3] for t in range(LENGTH)])
+        cut = mix(salt + step, row, 3000) % LENGTH
+        documents.append([int(t >= cut) for t in range(LENGTH)])
+    tokens = torch.tensor(tokens)
+    return tokens[:, :-1], tokens[:, 1:], torch.tensor(weights), torch.tensor(documents)
+
+
+class Rounding:
+    """The rounding of activations and weights, and how near to a half any value came."""
+
+    margin = math.inf
+
+    @classmethod
+    def round(cls, x, top):
+        x = x.clamp(-top, top)  # what is clipped away does not matter
+        away = ((x.detach() - x.detach().floor()) - 0.5).abs().min().item()
+        cls.margin = min(cls.margin, away)
+        return x.round()
+
+    @classmethod
+    def weight(cls, w):
+        scale = 1 / w.abs().mean().clamp(min=1e-5)
+        return w + (cls.round(w * scale, 1.0) / scale - w).detach()
+
+    @classmethod
+    def activation(cls, x):
+        scale = 127 / x.abs().amax(-1, keepdim=True).clamp(min=1e-5)
+        return x + (cls.round(x * scale, 127.0) / scale - x).detach()
+
+
+def norm(x, weight, eps):
+    return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
+
+
+def rotate(x, positions, base, halves):
+    """x [rows, length, heads, dim]"""
+    pairs = x.shape[-1] // 2
+    frequency = base ** (-torch.arange(pairs, dtype=torch.float64) * 2 / x.shape[-1])
+    angle = positions[..., None].double() * frequency
+    cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
+    if halves:
+        a, b = x[..., :pairs], x[..., pairs:]
+        return torch.cat([a * cos - b * sin, a * sin + b * cos], -1)
+    a, b = x[..., 0::2], x[..., 1::2]
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+
+def loss_sum(net, w, tokens, targets, weights, documents):
+    rows, length = tokens.shape
+    positions = torch.zeros_like(tokens)
+    for t in range(1, length):
+        positions[:, t] = torch.where(documents[:, t] == documents[:, t - 1], positions[:, t - 1] + 1, 0)
+    visible = (documents[:, :, None] == documents[:, None, :]) & torch.ones(length, length, dtype=torch.bool).tril()
+    eps, ternary = net["eps"], net["ternary"]
+
+    def linear(x, name):
+        if ternary:
+            return F.linear(Rounding.activation(x), Rounding.weight(w[name]))
+        return F.linear(x, w[name])
+
+    def heads(x, n):
+        return x.reshape(rows, length, n, net["head_dim"])
+
+    x = w["token_embd.weight"][tokens]
+    for i in range(net["layers"]):
+        p = f"blk.{i}."
+        h = norm(x, w[p + "attn_norm.weight"], eps)
+        q = rotate(heads(linear(h, p + "attn_q.weight"), net["heads"]), positions, net["base"], ternary)
+        k = rotate(heads(linear(h, p + "attn_k.weight"), net["kv_heads"]), positions, net["base"], ternary)
+        v = heads(linear(h, p + "attn_v.weight"), net["kv_heads"])
+        group = net["heads"] // net["kv_heads"]
+        k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
+        scores = torch.einsum("rqhd,rkhd->rhqk", q, k) / math.sqrt(net["head_dim"])
+        scores = scores.masked_fill(~visible[:, None], -math.inf)
+        h = torch.einsum("rhqk,rkhd->rqhd", scores.softmax(-1), v).reshape(rows, length, -1)
+        if ternary:
+            h = norm(h, w[p + "attn_sub_norm.weight"], eps)
+        x = x + linear(h, p + "attn_output.weight")
+        h = norm(x, w[p + "ffn_norm.weight"], eps)
+        gate, up = linear(h, p + "ffn_gate.weight"), linear(h, p + "ffn_up.weight")
+        if ternary:
+            h = norm(gate.relu().pow(2) * up, w[p + "ffn_sub_norm.weight"], eps)
+        else:
+            h = F.silu(gate) * up
+        x = x + linear(h, p + "ffn_down.weight")
+    logits = F.linear(norm(x, w["output_norm.weight"], eps), w["token_embd.weight" if net["tied"] else "output.weight"])
+    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
+    return (losses * weights.flatten().to(losses.dtype)).sum()
+
+
+def find_salt(net):
+    for salt in range(1000):
+        Rounding.margin = math.inf
+        loss_sum(net, make_weights(net, salt, torch.float64), *make_batch(net, salt, 0))
+        if not net["ternary"] or Rounding.margin > MARGIN:
+            return salt
+    raise SystemExit("no salt keeps away from halves")
+
+
+def curve(net, salt):
+    w = make_weights(net, salt, torch.float32)
+    decayed = [t for t in w.values() if t.dim() == 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": [t for t in w.values() if t.dim() == 1], "weight_decay": 0}]
+    optimizer = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses = []
+    for step in range(STEPS):
+        batch = make_batch(net, salt, step)
+        loss = loss_sum(net, w, *batch) / batch[2].sum()
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(w.values()), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    for name, net in NETS.items():
+        salt = find_salt(net)
+        w = make_weights(net, salt, torch.float64)
+        batch = make_batch(net, salt, 0)
+        loss = loss_sum(net, w, *batch)
+        loss.backward()
+        margin = Rounding.margin
+        losses = curve(net, salt)
+        tensors = {n: t.grad.float() for n, t in w.items()}
+        tensors["salt"] = torch.tensor([salt], dtype=torch.int32)
+        tensors["loss"] = torch.tensor([loss.item(), batch[2].sum().item()], dtype=torch.float32)
+        tensors["curve"] = torch.tensor(losses, dtype=torch.float32)
+        save_file(tensors, folder / f"{name}.safetensors")
+        print(f"{name}: salt {salt}, loss {loss.item():.6f} over {batch[2].sum().item()}, margin {margin:.1e}, "
+              f"curve {losses[0]:.4f} ... {losses[-1]:.4f}")
+
+
+if __name__ == "__main__":
+    main()
