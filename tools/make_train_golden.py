@@ -4,7 +4,7 @@
     make_train_golden.py OUTPUT_FOLDER
 
 Inputs are formulas (mix() below), which tests/unit/train repeats, so that a file holds results only. The gradients come from
-float64, the curves (200 steps of AdamW) from float32. A ternary network jumps where a value rounds the other way: its salt is
+float64, the curves (200 steps of AdamW) from float32 and float64: how far these two part says what may be asked of a third. A ternary network jumps where a value rounds the other way: its salt is
 the first with which no value that is rounded lies within MARGIN of a half.
 """
 import math
@@ -170,8 +170,8 @@ def find_salt(net):
     raise SystemExit("no salt keeps away from halves")
 
 
-def curve(net, salt):
-    w = make_weights(net, salt, torch.float32)
+def curve(net, salt, dtype):
+    w = make_weights(net, salt, dtype)
     decayed = [t for t in w.values() if t.dim() == 2]
     groups = [{"params": decayed, "weight_decay": 0.1}, {"params": [t for t in w.values() if t.dim() == 1], "weight_decay": 0}]
     optimizer = torch.optim.AdamW(groups, lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
@@ -198,11 +198,12 @@ def main():
         loss = loss_sum(net, w, *batch)
         loss.backward()
         margin = Rounding.margin
-        losses = curve(net, salt)
+        losses, exact = curve(net, salt, torch.float32), curve(net, salt, torch.float64)
         tensors = {n: t.grad.float() for n, t in w.items()}
         tensors["salt"] = torch.tensor([salt], dtype=torch.int32)
         tensors["loss"] = torch.tensor([loss.item(), batch[2].sum().item()], dtype=torch.float32)
         tensors["curve"] = torch.tensor(losses, dtype=torch.float32)
+        tensors["curve64"] = torch.tensor(exact, dtype=torch.float32)
         save_file(tensors, folder / f"{name}.safetensors")
         print(f"{name}: salt {salt}, loss {loss.item():.6f} over {batch[2].sum().item()}, margin {margin:.1e}, "
               f"curve {losses[0]:.4f} ... {losses[-1]:.4f}")
