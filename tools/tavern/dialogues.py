@@ -129,8 +129,9 @@ KINDS = {
 }
 
 
-def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None):
-    """test: every exchange with a key is a held-out one. foreign: whether the system prompt speaks the other language."""
+def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None, accept=None):
+    """test: every exchange with a key is a held-out one. foreign: whether the system prompt speaks the other language.
+    accept: what every exchange must fulfil besides."""
     sections, options_of, lengths = KINDS[kind]
     lang = EN if rng.chance(0.5) else DE
     foreign = rng.chance(0.25) if foreign is None else foreign
@@ -146,7 +147,9 @@ def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None):
         if switches and rng.chance(0.4):
             lang = DE if lang == EN else EN
         turn = None
-        if kind == "mixed" and index == 0 and rng.chance(0.12):
+        if accept:
+            turn = _fitting_turn(rng, scene, lang, options, test, dialogue.turns, accept)
+        elif kind == "mixed" and index == 0 and rng.chance(0.12):
             turn = turns.small_talk_turn(rng, scene, lang, "greet")
         elif kind == "mixed" and index and index == n_turns - 1 and rng.chance(0.2):
             turn = turns.small_talk_turn(rng, scene, lang, "bye")
@@ -168,13 +171,15 @@ def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None):
     return dialogue if dialogue.turns else None
 
 
-def _fitting_turn(rng, scene, lang, options, test, before):
+def _fitting_turn(rng, scene, lang, options, test, before, accept=None):
     """An exchange from the right side of the split that has not been had in this conversation."""
     said = [turn.user for turn in before]
     intents = [turn.intent for turn in before[-1:]]
     for _ in range(25 if not test else 200):
         turn = rng.weighted([(maker, weight) for weight, maker in options])(rng, scene, lang)
         if turn is None or turn.user in said or (turn.key and held_out(turn.key) != test):
+            continue
+        if accept and not accept(turn):
             continue
         if turn.intent in intents and len(options) > 8 and rng.chance(0.6):
             continue

@@ -23,6 +23,17 @@ from words import LANGUAGES
 
 # Kind of conversation: (weight, file).
 SHARES = [("mixed", 58, "mixed"), ("trade", 12, "trade"), ("calls", 14, "calls"), ("translate", 13, "translate"), ("drill", 3, "trade")]
+# What the tests of a measure ask, by weight; measures that are not here take what comes.
+INTENTS = {
+    "facts": [("price", 5), ("have", 3), ("list", 2), ("way", 5), ("rumour", 4), ("being", 2), ("quest", 4), ("reward", 1),
+              ("who", 3), ("where", 3), ("job_of", 2), ("knows", 2), ("name", 2), ("job", 2), ("town", 2), ("tavern", 2),
+              ("mood", 2), ("age", 1), ("origin", 1), ("likes", 1), ("fears", 1)],
+    "refusals": [("price", 5), ("have", 4), ("way", 4), ("who", 2), ("where", 2), ("job_of", 1), ("knows", 2), ("being", 2),
+                 ("foreign", 3), ("made_up", 3), ("rumour", 1), ("quest", 1), ("list", 1), ("age", 1), ("origin", 1),
+                 ("tavern", 1), ("player_name", 1), ("open_door", 1), ("close_door", 1), ("rent_room", 1), ("sum", 1)],
+    "calls": [("give_item", 4), ("set_price", 3), ("open_door", 2), ("close_door", 2), ("start_quest", 2), ("rent_room", 2),
+              ("take_coins", 2), ("ring_bell", 1), ("light_fire", 1)],
+}
 MEASURES = ["facts", "sums", "language", "refusals", "calls", "translations"]
 
 
@@ -101,22 +112,31 @@ def write_heldout(directory, n, seed):
 
 
 def single_case(rng, measure, number):
-    """A test of one answer; None when this try gave none of the kind."""
+    """A test of one answer."""
+    while True:
+        intent = rng.weighted(INTENTS[measure]) if measure in INTENTS else None
+        for _ in range(100):  # scenes in which it could be asked, from the right side of the split
+            record = try_single_case(rng, measure, number, intent)
+            if record:
+                return record
+
+
+def try_single_case(rng, measure, number, intent):
     kind = {"sums": "trade", "calls": "calls", "translations": "translate"}.get(measure, "mixed")
     if measure in ("sums", "calls", "translations") and rng.chance(0.35):
         kind = "mixed"
+
+    def accept(turn):
+        if measure == "language":
+            return turn.skill in (turns.FACTS, turns.REFUSALS, turns.TALKING, trade.SUMS)
+        return turn.skill == measure and intent in (None, turn.intent)
+
     foreign = rng.chance(0.7) if measure == "language" else None
-    dialogue = dialogues.make_dialogue(rng, kind, test=True, n_turns=1, foreign=foreign)
+    dialogue = dialogues.make_dialogue(rng, kind, True, 1, foreign, accept)
     if dialogue is None:
         return None
     turn = dialogue.turns[0]
-    check = turn.check
-    if measure == "language":
-        if turn.skill not in (turns.FACTS, turns.REFUSALS, turns.TALKING, trade.SUMS) or turn.intent == "drill":
-            return None
-        check = {"language": turn.lang}
-    elif turn.skill != measure or check is None or turn.intent == "drill":
-        return None
+    check = {"language": turn.lang} if measure == "language" else turn.check
     record = {"id": "%s-%d" % (measure, number), "measure": measure, "messages": dialogue.messages()[:2]}
     if dialogue.schema():
         record["tools"] = dialogue.schema()

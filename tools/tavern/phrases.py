@@ -215,12 +215,12 @@ TALK = {
     },
     "town": {
         "en": {
-            "q": ["What town is this?", "What is the name of this town?", "Which place is this?", "Where do you work?",
+            "q": ["What town is this?", "What is the name of this town?", "Which place is this?",
                   "In which town are we?"],
             "known": ["This is {x}.", "We are in {x}."],
         },
         "de": {
-            "q": ["Welche Stadt ist das?", "Wie heißt diese Stadt?", "Welcher Ort ist das?", "Wo arbeitest du?",
+            "q": ["Welche Stadt ist das?", "Wie heißt diese Stadt?", "Welcher Ort ist das?",
                   "In welcher Stadt sind wir?"],
             "known": ["Das ist {x}.", "Wir sind in {x}."],
         },
@@ -407,13 +407,13 @@ SMALL_TALK = {
 
 # What an answer may open with, by mood.
 OPENERS = {
-    "cheerful": {"en": ["Ha!", "Gladly!"], "de": ["Ha!", "Gern!"]},
+    "cheerful": {"en": ["Ha!", "What a day!"], "de": ["Ha!", "Was für ein Tag!"]},
     "grumpy": {"en": ["Hmpf.", "If you must know."], "de": ["Hmpf.", "Na gut."]},
     "tired": {"en": ["So late...", "Yawn..."], "de": ["So spät...", "Gähn..."]},
-    "friendly": {"en": ["My friend!", "Of course!"], "de": ["Mein Freund!", "Natürlich!"]},
+    "friendly": {"en": ["My friend!", "Dear guest!"], "de": ["Mein Freund!", "Lieber Gast!"]},
     "sad": {"en": ["Alas.", "Oh dear."], "de": ["Ach.", "Ach je."]},
     "nervous": {"en": ["Quiet now...", "Uh, well..."], "de": ["Leise jetzt...", "Äh, also..."]},
-    "proud": {"en": ["Listen well!", "As you wish."], "de": ["Hör gut zu!", "Wie du willst."]},
+    "proud": {"en": ["Listen well!", "Mark my words."], "de": ["Hör gut zu!", "Merk dir das."]},
     "angry": {"en": ["What now?", "Grr!"], "de": ["Was denn?", "Grr!"]},
 }
 
