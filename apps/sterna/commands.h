@@ -25,5 +25,6 @@ void add_imatrix(CLI::App& app, Command& command);
 void add_pull(CLI::App& app, Command& command);
 void add_list(CLI::App& app, Command& command);
 void add_rm(CLI::App& app, Command& command);
+void add_train(CLI::App& app, Command& command);
 
 }  // namespace sterna

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
     add_pull(app, command);
     add_list(app, command);
     add_rm(app, command);
+    add_train(app, command);
 
     try {
         app.parse(argc, argv);
