@@ -176,8 +176,8 @@ private:
                        fmt::format("{} parts of a batch of {} rows", to.accumulation, to.batch_tokens / to.row_length));
         to.seed = uint64_t(from.integer("seed", 1, 0, INT64_MAX));
         to.optimizer.muon = from.choice("optimizer", {"muon", "adamw"}) == 0;
-        to.learning_rate = from.number("learning_rate", 1e-3, 0.0, 10.0);
-        to.muon_learning_rate = from.number("muon_learning_rate", 0.02, 0.0, 10.0);
+        to.learning_rate = from.number("learning_rate", 1e-3, 0.0, 1e9);
+        to.muon_learning_rate = from.number("muon_learning_rate", 0.02, 0.0, 1e9);
         to.warmup_steps = from.integer("warmup_steps", 100, 0, 1 << 30);
         constexpr ScheduleShape kShapes[] = {ScheduleShape::kStable, ScheduleShape::kCosine, ScheduleShape::kLinear};
         to.schedule = kShapes[from.choice("schedule", {"wsd", "cosine", "linear"})];
