@@ -124,14 +124,14 @@ KINDS = {
     "mixed": (SECTIONS, _mixed_options, [(1, 14), (2, 26), (3, 26), (4, 16), (6, 10), (8, 5), (10, 3)]),
     "trade": (TRADE, _trade_options, [(1, 2), (2, 4), (3, 4)]),
     "calls": (CALLS, _call_options, [(1, 3), (2, 4), (3, 3)]),
-    "translate": (SHORT, _translate_options, [(1, 1), (2, 3), (3, 3), (4, 2)]),
+    "translate": (SHORT, _translate_options, [(1, 1), (2, 3), (3, 3), (4, 2), (6, 2)]),
     "drill": (SHORT, _drill_options, [(2, 1), (3, 2), (5, 1)]),
 }
 
 
-def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None, accept=None):
+def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None, accept=None, call=None):
     """test: every exchange with a key is a held-out one. foreign: whether the system prompt speaks the other language.
-    accept: what every exchange must fulfil besides."""
+    accept: what every exchange must fulfil besides. call: the one tool that is asked for."""
     sections, options_of, lengths = KINDS[kind]
     lang = EN if rng.chance(0.5) else DE
     foreign = rng.chance(0.25) if foreign is None else foreign
@@ -143,6 +143,8 @@ def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None, accept=None
     switches = kind == "mixed" and n_turns > 1 and rng.chance(0.12)
     player = None
     options = options_of(scene, player)
+    if call:
+        options = [(1.0, lambda rng, s, lang: calls.call_turn(rng, s, lang, call))]
     for index in range(n_turns):
         if switches and rng.chance(0.4):
             lang = DE if lang == EN else EN
@@ -175,7 +177,7 @@ def _fitting_turn(rng, scene, lang, options, test, before, accept=None):
     """An exchange from the right side of the split that has not been had in this conversation."""
     said = [turn.user for turn in before]
     intents = [turn.intent for turn in before[-1:]]
-    for _ in range(25 if not test else 200):
+    for _ in range(25 if not test or accept else 200):
         turn = rng.weighted([(maker, weight) for weight, maker in options])(rng, scene, lang)
         if turn is None or turn.user in said or (turn.key and held_out(turn.key) != test):
             continue

@@ -22,7 +22,8 @@ from split import Rng
 from words import LANGUAGES
 
 # Kind of conversation: (weight, file).
-SHARES = [("mixed", 58, "mixed"), ("trade", 12, "trade"), ("calls", 14, "calls"), ("translate", 13, "translate"), ("drill", 3, "trade")]
+SHARES = [("mixed", 52, "mixed"), ("trade", 11, "trade"), ("calls", 14, "calls"), ("translate", 19, "translate"),
+          ("drill", 4, "trade")]
 # What the tests of a measure ask, by weight; measures that are not here take what comes.
 INTENTS = {
     "facts": [("price", 5), ("have", 3), ("list", 2), ("way", 5), ("rumour", 4), ("being", 2), ("quest", 4), ("reward", 1),
@@ -132,7 +133,8 @@ def try_single_case(rng, measure, number, intent):
         return turn.skill == measure and intent in (None, turn.intent)
 
     foreign = rng.chance(0.7) if measure == "language" else None
-    dialogue = dialogues.make_dialogue(rng, kind, True, 1, foreign, accept)
+    call = intent if intent in calls.SIGNATURES else None
+    dialogue = dialogues.make_dialogue(rng, kind, True, 1, foreign, accept, call)
     if dialogue is None:
         return None
     turn = dialogue.turns[0]
