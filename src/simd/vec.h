@@ -106,6 +106,10 @@ STERNA_INLINE void store_first(float* p, F32 x, int n) {
 STERNA_INLINE void prefetch(const void* p) {
     __builtin_prefetch(p, 0, 3);
 }
+// No nearer than the second level.
+STERNA_INLINE void prefetch_far(const void* p) {
+    __builtin_prefetch(p, 0, 2);
+}
 
 }  // namespace
 }  // namespace sterna::simd::STERNA_ISA_NS
