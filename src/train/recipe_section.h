@@ -15,21 +15,23 @@
 
 namespace sterna::train {
 
-// The first mistake wins: later calls return defaults.
+// The first mistake wins: later calls return defaults. A key that is absent counts as one only when nothing else is wrong,
+// for it may be there under a misspelt name.
 class RecipeErrors {
 public:
     explicit RecipeErrors(std::string path) : path_(std::move(path)) {}
 
     void report(const toml::node* at, std::string_view key, std::string message) {
-        if (status_.has_value())
-            status_ = fail(ErrorCode::kBadArgument, "{}:{} {}: {}", path_,
-                           at ? fmt::format("{}:", at->source().begin.line) : "", key, message);
+        Status& status = at ? mistake_ : absence_;
+        if (status.has_value())
+            status = fail(ErrorCode::kBadArgument, "{}:{} {}: {}", path_,
+                          at ? fmt::format("{}:", at->source().begin.line) : "", key, message);
     }
-    const Status& status() const { return status_; }
+    const Status& status() const { return mistake_ ? absence_ : mistake_; }
 
 private:
     std::string path_;
-    Status status_;
+    Status mistake_, absence_;
 };
 
 class RecipeSection {

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""What `sterna train` makes, against Python packages: the merges that tokenizers learns from the same text, the ids that it
+gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for both kinds of network.
+
+    python3 tools/check_train.py [build/dev/bin/sterna]    (tokenizers 0.23.3, torch 2.15.0, transformers 5.23.0, accelerate 1.15.0)"""
+import json
+import math
+import random
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+STERNA = str(Path(sys.argv[1] if len(sys.argv) > 1 else "build/dev/bin/sterna").resolve())
+ROOT = Path(__file__).resolve().parents[1]
+QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+VOCAB = 1500
+HELD_OUT = "Eine Möwe fliegt über das Meer, 3 Inseln weit, and nobody knows where she sleeps at night."
+
+RECIPE = """
+name = "witness"
+[model]
+kind = "{kind}"
+width = 64
+layers = 2
+heads = 4
+kv_heads = 2
+head_dim = {head_dim}
+ffn = 96
+context = 64
+rope_base = 5000.0
+norm_epsilon = 1e-6
+tied_embedding = {tied}
+[tokenizer]
+vocab_size = {vocab}
+[data]
+files = ["text.txt"]
+held_out = 0.0
+held_out_files = ["held_out.txt"]
+[training]
+steps = 30
+batch_tokens = 1024
+warmup_steps = 5
+[output]
+folder = "{kind}"
+gguf = ["f16"]
+safetensors = "hf"
+"""
+
+
+def corpus():
+    """The project's own pages, and made-up words in two languages: many different words, some with accents."""
+    draw = random.Random(7)
+    parts = [path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))]
+    syllables = ["schö", "ner", "see", "vo", "gel", "flie", "gen", "ter", "nü", "ba", "ch", "st", "ra", "ße", "un", "ing"]
+    for _ in range(3000):
+        parts.append(" ".join("".join(draw.choice(syllables) for _ in range(draw.randint(1, 4))) for _ in range(12)))
+    return "\n\n".join(parts).replace("<|endoftext|>", "")  # special tokens are no text to learn from; tokenizers counts them
+
+
+def documents(text):
+    """As the plain text reader cuts them."""
+    current = []
+    for line in text.split("\n") + [""]:
+        if line.strip(" \t\r"):
+            current.append(line)
+        elif current:
+            yield "\n".join(current)
+            current = []
+
+
+def check_merges(folder, text):
+    peer = Tokenizer(models.BPE())
+    peer.normalizer = normalizers.NFC()
+    peer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(QWEN2), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    trainer = trainers.BpeTrainer(vocab_size=VOCAB - 1, min_frequency=2, show_progress=False,
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    peer.train_from_iterator(list(documents(text)), trainer)
+    theirs = [tuple(pair) for pair in json.loads(peer.to_str())["model"]["merges"]]
+    ours = [tuple(pair) for pair in json.loads((folder / "tokenizer.json").read_text())["model"]["merges"]]
+    same = next((i for i, (a, b) in enumerate(zip(ours, theirs)) if a != b), min(len(ours), len(theirs)))
+    assert ours == theirs, f"{same} of {len(ours)} and {len(theirs)} merges agree, then {ours[same:same+3]}, {theirs[same:same+3]}"
+    print(f"{len(ours)} merges as tokenizers learns them")
+
+
+def check_ids(folder, model, text):
+    ours = subprocess.run([STERNA, "tokenize", model, "--ids"], input=text, capture_output=True, text=True)
+    assert ours.returncode == 0, ours.stderr
+    ids = [int(word) for word in ours.stdout.split()]
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text, add_special_tokens=False).ids
+    assert ids == theirs, "ids differ"
+    print(f"{len(ids)} ids as tokenizers gives them")
+
+
+def check_loss(folder, loss, kind):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.eval()
+    ids = tokenizer(HELD_OUT, add_special_tokens=False)["input_ids"] + [tokenizer.convert_tokens_to_ids("<|endoftext|>")]
+    with torch.no_grad():
+        logits = model(torch.tensor([ids])).logits[0].double()
+    theirs = torch.nn.functional.cross_entropy(logits[:-1], torch.tensor(ids[1:])).item()
+    print(f"{kind}: held-out loss {loss:.6f}, transformers {theirs:.6f}")
+    # Ternary: an activation that falls on the edge between two of 256 levels may fall to either side.
+    assert math.isclose(loss, theirs, rel_tol=1e-4 if kind == "bitnet" else 1e-5)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        text = corpus()
+        (folder / "text.txt").write_text(text)
+        (folder / "held_out.txt").write_text(HELD_OUT)
+        for kind, tied in (("llama", "true"), ("bitnet", "true"), ("llama", "false")):
+            recipe = folder / f"{kind}.toml"
+            recipe.write_text(RECIPE.format(kind=kind, tied=tied, vocab=VOCAB, head_dim=16 if kind == "bitnet" else 32))
+            done = subprocess.run([STERNA, "train", recipe, "--json", "-q", "--restart"], capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            report = json.loads(done.stdout)
+            if kind == "llama" and tied == "true":
+                check_merges(folder / kind, text)
+                check_ids(folder / kind, folder / kind / "witness-f16.gguf", text[:200_000])
+            check_loss(folder / kind / "hf", report["held_out_loss"], kind)
+
+
+main()
