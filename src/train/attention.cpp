@@ -56,6 +56,7 @@ void compute_scores(const NetKernels& table, const AttentionSpan& s, const Scrat
                   .a = scratch.queries,
                   .a_row = s.head_dim,
                   .a_term = 1,
+                  .a_group = kPanelRows * s.head_dim,
                   .b = scratch.keys,
                   .b_rows = s.head_dim,
                   .b_columns = round_up(s.length, kPanelColumns),
@@ -73,9 +74,9 @@ int64_t attention_floats(int64_t length, int64_t head_dim) {
 
 void attention_forward(const NetKernels& table, const AttentionSpan& s) {
     const Scratch scratch = lay_out(s);
-    const int64_t columns = round_up(s.length, kPanelColumns), dim_columns = round_up(s.head_dim, kPanelColumns);
-    table.pack_columns(s.k, s.row, s.head_dim, s.length, columns, scratch.keys);
-    table.pack_rows(s.v, s.row, s.length, s.head_dim, dim_columns, scratch.values);
+    const int64_t dim_columns = round_up(s.head_dim, kPanelColumns);
+    pack_b(table, true, s.k, s.row, s.head_dim, s.length, scratch.keys);
+    pack_b(table, false, s.v, s.row, s.length, s.head_dim, scratch.values);
     for (int64_t head = 0; head < s.n_queries; ++head) {
         for (int64_t first = 0; first < s.length; first += kQueries) {
             const int64_t rows = std::min(kQueries, s.length - first);
@@ -93,6 +94,7 @@ void attention_forward(const NetKernels& table, const AttentionSpan& s) {
                           .a = scratch.scores,
                           .a_row = scratch.score_row,
                           .a_term = 1,
+                          .a_group = kPanelRows * scratch.score_row,
                           .b = scratch.values,
                           .b_rows = s.length,
                           .b_columns = dim_columns,
@@ -107,9 +109,9 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
     const Scratch scratch = lay_out(s);
     const int64_t columns = round_up(s.length, kPanelColumns), dim_columns = round_up(s.head_dim, kPanelColumns);
     const float scale = attention_scale(s.head_dim);
-    table.pack_columns(s.k, s.row, s.head_dim, s.length, columns, scratch.keys);
-    table.pack_rows(s.k, s.row, s.length, s.head_dim, dim_columns, scratch.key_rows);
-    table.pack_columns(s.v, s.row, s.head_dim, s.length, columns, scratch.values);
+    pack_b(table, true, s.k, s.row, s.head_dim, s.length, scratch.keys);
+    pack_b(table, false, s.k, s.row, s.length, s.head_dim, scratch.key_rows);
+    pack_b(table, true, s.v, s.row, s.head_dim, s.length, scratch.values);
     for (int64_t t = 0; t < s.length; ++t) {
         std::fill_n(g.dk + t * s.row, s.head_dim, 0.0f);
         std::fill_n(g.dv + t * s.row, s.head_dim, 0.0f);
@@ -128,6 +130,7 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                           .a = dout,
                           .a_row = s.out_row,
                           .a_term = 1,
+                          .a_group = kPanelRows * s.out_row,
                           .b = scratch.values,
                           .b_rows = s.head_dim,
                           .b_columns = columns,
@@ -150,6 +153,7 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                           .a = scratch.more_scores,
                           .a_row = scratch.score_row,
                           .a_term = 1,
+                          .a_group = kPanelRows * scratch.score_row,
                           .b = scratch.key_rows,
                           .b_rows = s.length,
                           .b_columns = dim_columns,
@@ -157,13 +161,14 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                           .c_row = s.row,
                           .add = false});
             auto add_turned = [&](const float* scores, const float* x, int64_t x_row, float* to) {
-                table.pack_rows(x, x_row, rows, s.head_dim, dim_columns, scratch.packed);
+                pack_b(table, false, x, x_row, rows, s.head_dim, scratch.packed);
                 table.gemm({.m = n_keys,
                               .n = s.head_dim,
                               .k = rows,
                               .a = scores,
                               .a_row = 1,
                               .a_term = scratch.score_row,
+                              .a_group = kPanelRows,
                               .b = scratch.packed,
                               .b_rows = rows,
                               .b_columns = dim_columns,

@@ -6,7 +6,7 @@ namespace sterna::train {
 
 namespace {
 
-// An output tile, its part of dy and its part of x for kDepth tokens (48, 96 and 128 KiB) stay in a core's L2 cache.
+// An output tile, its part of dy and its part of x for kDepth tokens (48, 96 and 128 KiB) fit into a core's L2 cache.
 constexpr int64_t kTileRows = 96;
 constexpr int64_t kTileColumns = 128;
 
@@ -19,7 +19,7 @@ int64_t even_cut(int64_t n, int64_t largest, int64_t multiple) {
 }  // namespace
 
 int64_t outer_scratch_floats() {
-    return kTileRows * kDepth + kTileColumns * kDepth;
+    return kTileColumns * kDepth;
 }
 
 void OuterProducts::run(std::span<const OuterProduct> products, ThreadPool& pool, std::span<float* const> scratch) {
@@ -36,29 +36,28 @@ void OuterProducts::run(std::span<const OuterProduct> products, ThreadPool& pool
         const OuterProduct& p = products[size_t(tile.product)];
         const int64_t rows = std::min(even_cut(p.rows, kTileRows, kPanelRows), p.rows - tile.row);
         const int64_t columns = std::min(even_cut(p.columns, kTileColumns, kPanelColumns), p.columns - tile.column);
-        float* a = scratch[size_t(worker)];
-        float* b = a + kTileRows * kDepth;
-        const int64_t b_columns = round_up(columns, kPanelColumns);
         for (int64_t t = 0; t < p.n_tokens; t += kDepth) {
             const int64_t k = std::min(kDepth, p.n_tokens - t);
-            table.pack_turned(p.dy + t * p.dy_row + tile.row, p.dy_row, rows, k, a);
+            const int64_t x_at = t * round_up(p.columns, kPanelColumns) + tile.column * kDepth;
+            const float* b = scratch[size_t(worker)];
             if (p.x) {
-                table.pack_rows(p.x + t * p.x_row + tile.column, p.x_row, k, columns, b_columns, b);
+                b = p.x + x_at;
             } else {
-                table.pack_rows_s8(p.q + t * p.x_row + tile.column, p.x_row, p.scale + t, k, columns, b_columns, b);
+                table.unpack_s8(p.q + x_at, p.scale + t, k, columns, kDepth * kPanelColumns, scratch[size_t(worker)]);
             }
             table.gemm({.m = rows,
-                          .n = columns,
-                          .k = k,
-                          .a = a,
-                          .a_row = 1,
-                          .a_term = kPanelRows,
-                          .b = b,
-                          .b_rows = k,
-                          .b_columns = b_columns,
-                          .c = p.out + tile.row * p.columns + tile.column,
-                          .c_row = p.columns,
-                          .add = true});
+                        .n = columns,
+                        .k = k,
+                        .a = p.dy + t * round_up(p.rows, kPanelRows) + tile.row * kDepth,
+                        .a_row = 1,
+                        .a_term = kPanelRows,
+                        .a_group = kDepth * kPanelRows,
+                        .b = b,
+                        .b_rows = p.x ? kDepth : k,
+                        .b_columns = round_up(columns, kPanelColumns),
+                        .c = p.out + tile.row * p.columns + tile.column,
+                        .c_row = p.columns,
+                        .add = true});
         }
     });
 }

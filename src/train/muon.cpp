@@ -51,6 +51,7 @@ void Muon::multiply(const float* a, int64_t a_row, int64_t m, int64_t k, const f
                       .a = a + first * a_row,
                       .a_row = a_row,
                       .a_term = 1,
+                      .a_group = kPanelRows * a_row,
                       .b = packed,
                       .b_rows = k,
                       .b_columns = round_up(n, kPanelColumns),
@@ -62,12 +63,12 @@ void Muon::multiply(const float* a, int64_t a_row, int64_t m, int64_t k, const f
 
 void Muon::orthogonalise(Work& work, int64_t n, int64_t m) {
     for (int step = 0; step < kSteps; ++step) {
-        table_->pack_columns(work.x, m, m, n, round_up(n, kPanelColumns), work.packed);
+        pack_b(*table_, true, work.x, m, m, n, work.packed);
         multiply(work.x, m, n, m, work.packed, n, work.gram);
-        table_->pack_rows(work.gram, n, n, n, round_up(n, kPanelColumns), work.packed);
+        pack_b(*table_, false, work.gram, n, n, n, work.packed);
         multiply(work.gram, n, n, n, work.packed, n, work.poly);
         table_->scale_add(kB, work.gram, kC, n * n, work.poly);
-        table_->pack_rows(work.x, m, n, m, round_up(m, kPanelColumns), work.packed);
+        pack_b(*table_, false, work.x, m, n, m, work.packed);
         multiply(work.poly, n, n, n, work.packed, m, work.next);
         table_->scale_add(kA, work.x, 1.0f, n * m, work.next);
         std::swap(work.x, work.next);

@@ -13,7 +13,7 @@ constexpr int64_t kMaxSize = 1 << 20;                  // of any dimension
 constexpr int64_t kMaxParameters = int64_t(1) << 31;   // 32 GiB with gradients and packed copies
 constexpr float kSmallestMean = 1e-5f;                 // of the magnitudes of a ternary matrix, as in BitNet's own code
 
-// A counter through a mixing function (Steele, Lea and Flood 2014): random access, so threads could share it out.
+// A counter through a mixing function (Steele, Lea and Flood 2014).
 uint64_t mix(uint64_t x) {
     x += 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -21,18 +21,19 @@ uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
-double uniform(uint64_t bits) {
-    return (double(bits >> 11) + 0.5) * 0x1p-53;
+// The sum of twelve uniform numbers less six: deviation 1, at most 6, and nothing but additions.
+float nearly_normal(uint64_t counter) {
+    int64_t sum = 0;
+    for (uint64_t i = 0; i < 4; ++i) {
+        const uint64_t bits = mix(counter + i);
+        constexpr uint64_t kMask = (1 << 21) - 1;
+        sum += int64_t(bits & kMask) + int64_t(bits >> 21 & kMask) + int64_t(bits >> 42 & kMask);
+    }
+    return float(double(sum) * 0x1p-21 - 6.0 + 6.0 * 0x1p-21);
 }
 
-// Box and Muller 1958.
 void fill_normal(std::span<float> values, uint64_t key, double deviation) {
-    constexpr double kTurn = 6.283185307179586;
-    for (size_t i = 0; i < values.size(); ++i) {
-        const uint64_t counter = mix(key + i);
-        const double radius = std::sqrt(-2.0 * kernels::log_f64(uniform(mix(counter))));
-        values[i] = float(deviation * radius * kernels::cos_f64(kTurn * uniform(mix(~counter))));
-    }
+    for (size_t i = 0; i < values.size(); ++i) values[i] = float(deviation * double(nearly_normal(key + 4 * i)));
 }
 
 struct Size {
@@ -127,6 +128,7 @@ Linear Transformer::make_linear(int first_parameter, int n_parameters) {
     linear.first_parameter = first_parameter;
     linear.n_parameters = n_parameters;
     linear.ternary = config_.ternary;
+    for (int i = 0; i < first_parameter; ++i) linear.offset += parameters_[size_t(i)].rows * parameters_[size_t(i)].cols;
     linear.n_in = parameters_[size_t(first_parameter)].cols;
     for (int i = 0; i < n_parameters; ++i) linear.n_out += parameters_[size_t(first_parameter + i)].rows;
     return linear;
@@ -142,8 +144,8 @@ int8_t* Transformer::allocate<int8_t>(int64_t n) {
 }
 
 void Transformer::lay_out_memory() {
-    int64_t n_values = 0, n_ternary = 0;
-    for (const Parameter& p : parameters_) n_values += round_up(p.rows * p.cols, 16);
+    int64_t n_values = 0;
+    for (const Parameter& p : parameters_) n_values += p.rows * p.cols;
     values_ = Buffer<float>(n_values);
     gradients_ = Buffer<float>(n_values);
     int64_t offset = 0;
@@ -151,12 +153,12 @@ void Transformer::lay_out_memory() {
         const int64_t n = p.rows * p.cols;
         p.value = {values_.data() + offset, size_t(n)};
         p.gradient = {gradients_.data() + offset, size_t(n)};
-        offset += round_up(n, 16);
-        if (p.ternary) n_ternary = std::max(n_ternary, n);
+        offset += n;
     }
     std::fill_n(gradients_.data(), n_values, 0.0f);
     std::fill_n(values_.data(), n_values, 0.0f);
     ternary_ = allocate<float>(config_.ternary ? n_values : 0);
+    dequantized_ = allocate<float>(config_.ternary ? n_values : 0);
     ternary_scale_.resize(parameters_.size());
 
     const int64_t width = config_.width, ffn = config_.ffn_width, vocab = config_.vocab_size;
@@ -164,10 +166,10 @@ void Transformer::lay_out_memory() {
     auto make_input = [&](int64_t n) {
         Input input = {};
         if (config_.ternary) {
-            input.q = allocate<int8_t>(max_tokens_ * n);
+            input.panels_s8 = allocate<int8_t>(panel_floats(max_tokens_, n));
             input.scale = allocate<float>(max_tokens_);
         } else {
-            input.values = allocate<float>(max_tokens_ * n);
+            input.panels = allocate<float>(panel_floats(max_tokens_, n));
         }
         return input;
     };
@@ -182,7 +184,7 @@ void Transformer::lay_out_memory() {
         layer.qkv_out = allocate<float>(max_tokens_ * qkv_width_);
         layer.log_sum = allocate<float>(max_tokens_ * config_.n_heads);
         layer.attended = allocate<float>(max_tokens_ * q_width_);
-        layer.output_input = config_.ternary ? make_input(q_width_) : Input{layer.attended, nullptr, nullptr};
+        layer.output_input = make_input(q_width_);
         layer.x_middle = allocate<float>(max_tokens_ * width);
         layer.gate_up_input = make_input(width);
         layer.gate_up_out = allocate<float>(max_tokens_ * 2 * ffn);
@@ -198,13 +200,16 @@ void Transformer::lay_out_memory() {
 
     head_forward_ = allocate<float>(packed_floats(width, vocab));
     head_backward_ = allocate<float>(packed_floats(vocab, width));
-    head_tokens_ = std::clamp(kHeadFloats / vocab / kHeadTile * kHeadTile, kHeadTile, round_up(max_tokens_, kHeadTile));
-    logits_ = allocate<float>(head_tokens_ * vocab);
-    final_rows_ = allocate<float>(max_tokens_ * width);
-    dfinal_rows_ = allocate<float>(max_tokens_ * width);
+    head_tokens_ = std::clamp(kHeadFloats / vocab / kDepth * kDepth, kDepth, round_up(max_tokens_, kDepth));
+    logits_turned_ = allocate<float>(turned_floats(head_tokens_, vocab));
+    final_panels_ = allocate<float>(panel_floats(head_tokens_, width));
+    down_turned_ = allocate<float>(turned_floats(max_tokens_, width));
+    gate_up_turned_ = allocate<float>(turned_floats(max_tokens_, 2 * ffn));
+    output_turned_ = allocate<float>(turned_floats(max_tokens_, width));
+    qkv_turned_ = allocate<float>(turned_floats(max_tokens_, qkv_width_));
     token_loss_ = allocate<float>(max_tokens_);
 
-    const int64_t scratch = std::max({3 * kTile * widest_, outer_scratch_floats(),
+    const int64_t scratch = std::max({3 * kTile * widest_, kTile * (vocab + 2 * width), outer_scratch_floats(),
                                       attention_floats(config_.context, config_.head_dim)});
     for (int worker = 0; worker < pool_.size(); ++worker) scratch_.push_back(allocate<float>(scratch));
     documents_.reserve(size_t(max_tokens_));
@@ -256,63 +261,38 @@ void Transformer::quantize_weights() {
         for (int64_t row = 0; row < p.rows; ++row) sum += double(table_->sum_abs(p.value.data() + row * p.cols, p.cols));
         const float mean = std::max(float(sum / double(p.rows * p.cols)), kSmallestMean);
         ternary_scale_[size_t(task)] = mean;
-        table_->ternarize(p.value.data(), 1.0f / mean, p.rows * p.cols, ternary_ + (p.value.data() - values_.data()));
+        const int64_t at = p.value.data() - values_.data(), n = p.rows * p.cols;
+        table_->ternarize(p.value.data(), 1.0f / mean, n, ternary_ + at);
+        rows_->scale(ternary_ + at, mean, n, dequantized_ + at);
     });
-}
-
-void Transformer::pack_linear(const Linear& linear, int parameter, int64_t column) {
-    const Parameter& p = parameters_[size_t(parameter)];
-    const float* values = linear.ternary ? ternary_ + (p.value.data() - values_.data()) : p.value.data();
-    const float scale = linear.ternary ? ternary_scale_[size_t(parameter)] : 1.0f;
-    // A matrix need not start at a multiple of 16 columns of its Linear, nor of kDepth rows: element by element then.
-    const int64_t in = linear.n_in, out = linear.n_out;
-    const int64_t columns = round_up(out, kPanelColumns), back_columns = round_up(in, kPanelColumns);
-    auto at = [](int64_t t, int64_t j, int64_t k, int64_t n_columns) {
-        const int64_t block = t / kDepth * kDepth, depth = std::min(kDepth, k - block);
-        return block * n_columns + j / kPanelColumns * kPanelColumns * depth + (t - block) * kPanelColumns +
-               j % kPanelColumns;
-    };
-    for (int64_t row = 0; row < p.rows; ++row) {
-        const float* from = values + row * p.cols;
-        const int64_t j = column + row;
-        for (int64_t t = 0; t < in; t += kDepth) {
-            float* to = linear.forward + at(t, j, in, columns);
-            const int64_t n = std::min(kDepth, in - t);
-            for (int64_t i = 0; i < n; ++i) to[i * kPanelColumns] = from[t + i];
+    for (const Layer& layer : layers_) {
+        for (const Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
+            float* scale = linear->column_scale;
+            for (int i = linear->first_parameter; i < linear->first_parameter + linear->n_parameters; ++i)
+                scale = std::fill_n(scale, parameters_[size_t(i)].rows, ternary_scale_[size_t(i)]);
         }
-        for (int64_t c = 0; c < in; c += kPanelColumns) {
-            float* to = linear.backward + at(j, c, out, back_columns);
-            const int64_t n = std::min(kPanelColumns, in - c);
-            for (int64_t i = 0; i < n; ++i) to[i] = from[c + i] * scale;
-            for (int64_t i = n; i < kPanelColumns; ++i) to[i] = 0.0f;
-        }
-        if (linear.ternary) linear.column_scale[j] = scale;
-    }
-    // The columns that fill up the last panel.
-    if (column + p.rows == out) {
-        for (int64_t j = out; j < columns; ++j)
-            for (int64_t t = 0; t < in; ++t) linear.forward[at(t, j, in, columns)] = 0.0f;
     }
 }
 
 void Transformer::pack_weights() {
     if (config_.ternary) quantize_weights();
     constexpr int kLinears = 4;
-    pool_.run(int(layers_.size()) * kLinears + 2, [&](int task, int) {
-        const int64_t width = config_.width, vocab = config_.vocab_size;
-        if (task == 0)
-            return table_->pack_columns(weight(output_), width, width, vocab, round_up(vocab, kPanelColumns),
-                                        head_forward_);
-        if (task == 1)
-            return table_->pack_rows(weight(output_), width, vocab, width, round_up(width, kPanelColumns),
-                                     head_backward_);
-        const Layer& layer = layers_[size_t((task - 2) / kLinears)];
+    pool_.run(2 * (int(layers_.size()) * kLinears + 1), [&](int task, int) {
+        const bool backward = task % 2 == 1;
+        if (task < 2)
+            return pack_b(*table_, !backward, weight(output_), config_.width, backward ? config_.vocab_size : config_.width,
+                          backward ? config_.width : config_.vocab_size, backward ? head_backward_ : head_forward_);
+        const Layer& layer = layers_[size_t((task / 2 - 1) / kLinears)];
         const Linear* linears[kLinears] = {&layer.gate_up, &layer.down, &layer.qkv, &layer.attention_output};
-        const Linear& linear = *linears[(task - 2) % kLinears];
-        int64_t column = 0;
-        for (int i = linear.first_parameter; i < linear.first_parameter + linear.n_parameters; ++i) {
-            pack_linear(linear, i, column);
-            column += parameters_[size_t(i)].rows;
+        const Linear& linear = *linears[(task / 2 - 1) % kLinears];
+        const float* forward_values = linear.ternary ? ternary_ : values_.data();
+        const float* backward_values = linear.ternary ? dequantized_ : values_.data();
+        if (backward) {
+            pack_b(*table_, false, backward_values + linear.offset, linear.n_in, linear.n_out, linear.n_in,
+                   linear.backward);
+        } else {
+            pack_b(*table_, true, forward_values + linear.offset, linear.n_in, linear.n_in, linear.n_out,
+                   linear.forward);
         }
     });
 }

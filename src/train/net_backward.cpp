@@ -11,6 +11,7 @@ void Transformer::multiply_back(const Linear& linear, const Tile& tile, const fl
                   .a = dy,
                   .a_row = linear.n_out,
                   .a_term = 1,
+                  .a_group = kPanelRows * linear.n_out,
                   .b = linear.backward,
                   .b_rows = linear.n_out,
                   .b_columns = round_up(linear.n_in, kPanelColumns),
@@ -19,26 +20,19 @@ void Transformer::multiply_back(const Linear& linear, const Tile& tile, const fl
                   .add = false});
 }
 
-void Transformer::add_product(const Linear& linear, const Input& input, const float* dy) {
-    int64_t column = 0;
-    for (int i = linear.first_parameter; i < linear.first_parameter + linear.n_parameters; ++i) {
-        const Parameter& p = parameters_[size_t(i)];
-        products_.push_back({.dy = dy + column,
-                             .dy_row = linear.n_out,
-                             .x = input.values,
-                             .q = input.q,
-                             .scale = input.scale,
-                             .x_row = linear.n_in,
-                             .n_tokens = 0,
-                             .out = p.gradient.data(),
-                             .rows = p.rows,
-                             .columns = p.cols});
-        column += p.rows;
-    }
+// Packs rows of gradients for OuterProduct while they are in the cache.
+void Transformer::turn(const float* rows, int64_t n, const Tile& tile, float* turned) const {
+    const int64_t block = tile.first / kDepth * kDepth, row = tile.first - block;
+    table_->pack_turned(rows, n, tile.n, n, kDepth * kPanelRows,
+                        turned + block * round_up(n, kPanelRows) + row * kPanelRows);
 }
 
-void Transformer::run_products(int64_t n_tokens) {
-    for (OuterProduct& product : products_) product.n_tokens = n_tokens;
+void Transformer::add_product(const Linear& linear, const Input& input, const float* turned, int64_t n_tokens) {
+    products_.push_back({turned, input.panels, input.panels_s8, input.scale, n_tokens,
+                         gradients_.data() + linear.offset, linear.n_out, linear.n_in});
+}
+
+void Transformer::run_products() {
     outer_.run(products_, pool_, scratch_);
     products_.clear();
 }
@@ -73,10 +67,10 @@ void Transformer::backward(const Chunk& chunk) {
         std::fill_n(norm_gradients_, (n_tokens + kTile - 1) / kTile * norm_stride_, 0.0f);
 
         for_tiles(n_tokens, [&](const Tile& tile) { backward_rest(layer, tile); });
-        add_product(layer.down, layer.down_input, dx_);
-        add_product(layer.gate_up, layer.gate_up_input, layer.gate_up_out);
-        add_product(layer.attention_output, layer.output_input, dx_middle_);
-        run_products(n_tokens);
+        add_product(layer.down, layer.down_input, down_turned_, n_tokens);
+        add_product(layer.gate_up, layer.gate_up_input, gate_up_turned_, n_tokens);
+        add_product(layer.attention_output, layer.output_input, output_turned_, n_tokens);
+        run_products();
         pool_.run(int(int64_t(documents_.size()) * n_kv_heads), [&](int task, int worker) {
             const Document& document = documents_[size_t(task / n_kv_heads)];
             const int64_t kv_head = task % n_kv_heads, group = config_.n_heads / config_.n_kv_heads;
@@ -89,8 +83,8 @@ void Transformer::backward(const Chunk& chunk) {
                  .dv = row + q_width_ + kv_width_ + kv_head * config_.head_dim});
         });
         for_tiles(n_tokens, [&](const Tile& tile) { backward_qkv(layer, tile); });
-        add_product(layer.qkv, layer.qkv_input, dqkv_);
-        run_products(n_tokens);
+        add_product(layer.qkv, layer.qkv_input, qkv_turned_, n_tokens);
+        run_products();
         add_norm_gradients(n_tokens);
     }
 }
@@ -105,6 +99,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
     const float* dx = dx_ + tile.first * width;
     float* gates = layer.gate_up_out + tile.first * 2 * ffn;
 
+    turn(dx, width, tile, down_turned_);
     multiply_back(layer.down, tile, dx, wide);
     for (int64_t i = 0; i < tile.n; ++i) {
         float* gate = gates + i * 2 * ffn;
@@ -119,6 +114,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
                                   norm_gradient(tile, layer.ffn_sub_norm));
         table_->relu2_mul_backward(gate, up, dy, ffn, gate, up);
     }
+    turn(gates, 2 * ffn, tile, gate_up_turned_);
     multiply_back(layer.gate_up, tile, gates, narrow);
     float* middle = dx_middle_ + tile.first * width;
     for (int64_t i = 0; i < tile.n; ++i)
@@ -126,6 +122,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
                                   epsilon, width, dx + i * width, middle + i * width,
                                   norm_gradient(tile, layer.ffn_norm));
     float* dattended = dattended_ + tile.first * q_width_;
+    turn(middle, width, tile, output_turned_);
     multiply_back(layer.attention_output, tile, middle, dattended);
     if (layer.attn_sub_norm < 0) return;
     for (int64_t i = 0; i < tile.n; ++i) {
@@ -146,6 +143,7 @@ void Transformer::backward_qkv(const Layer& layer, const Tile& tile) {
                negative_sines_ + at);
     }
     float* dinput = tile.scratch;
+    turn(dqkv, qkv_width_, tile, qkv_turned_);
     multiply_back(layer.qkv, tile, dqkv, dinput);
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = (tile.first + i) * width;

@@ -2,19 +2,16 @@
 
 namespace sterna::train {
 
-// Where a tile's input of a linear layer is prepared: in what is kept, or, where int8 is kept, in the first third of the
-// scratch.
-float* Transformer::operand(const Input& input, const Linear& linear, const Tile& tile) const {
-    return linear.ternary ? tile.scratch : input.values + tile.first * linear.n_in;
-}
-
-void Transformer::quantize_tile(const Input& input, const Linear& linear, const Tile& tile, float* rows) const {
-    if (!linear.ternary) return;
-    for (int64_t i = 0; i < tile.n; ++i) {
-        float* row = rows + i * linear.n_in;
-        const int64_t t = tile.first + i;
-        input.scale[t] = table_->quantize_row(row, linear.n_in, input.q + t * linear.n_in, row);
-    }
+// Keeps a tile's input of a linear layer; where it is ternary, the rows become the integers that it multiplies.
+void Transformer::keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const {
+    const int64_t n = linear.n_in, block = tile.first / kDepth * kDepth, row = tile.first - block;
+    const int64_t at = block * round_up(n, kPanelColumns) + row * kPanelColumns;
+    constexpr int64_t kPanel = kDepth * kPanelColumns;
+    if (!linear.ternary) return table_->pack_rows(rows, n, tile.n, n, kPanel, input.panels + at);
+    int8_t* q = reinterpret_cast<int8_t*>(tile.scratch + 2 * kTile * widest_);
+    for (int64_t i = 0; i < tile.n; ++i)
+        input.scale[tile.first + i] = table_->quantize_row(rows + i * n, n, q + i * n, rows + i * n);
+    table_->pack_rows_s8(q, n, tile.n, n, kPanel, input.panels_s8 + at);
 }
 
 void Transformer::multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows,
@@ -25,6 +22,7 @@ void Transformer::multiply(const Linear& linear, const Input& input, const Tile&
                   .a = rows,
                   .a_row = linear.n_in,
                   .a_term = 1,
+                  .a_group = kPanelRows * linear.n_in,
                   .b = linear.forward,
                   .b_rows = linear.n_in,
                   .b_columns = round_up(linear.n_out, kPanelColumns),
@@ -53,11 +51,11 @@ void Transformer::forward(const Chunk& chunk) {
 
 void Transformer::forward_qkv(const Layer& layer, const Tile& tile) {
     const int64_t width = config_.width, pairs = config_.head_dim / 2;
-    float* rows = operand(layer.qkv_input, layer.qkv, tile);
+    float* rows = tile.scratch;
     for (int64_t i = 0; i < tile.n; ++i)
         rows_->rms_norm(layer.x + (tile.first + i) * width, weight(layer.attn_norm), config_.norm_epsilon, width,
                         rows + i * width);
-    quantize_tile(layer.qkv_input, layer.qkv, tile, rows);
+    keep(layer.qkv_input, layer.qkv, tile, rows);
     float* out = layer.qkv_out + tile.first * qkv_width_;
     multiply(layer.qkv, layer.qkv_input, tile, rows, out);
     const auto rotate = config_.ternary ? rows_->rope_half : rows_->rope_adjacent;
@@ -91,25 +89,25 @@ void Transformer::forward_rest(const Layer& layer, const Tile& tile, float* x_ou
     const int64_t width = config_.width, ffn = config_.ffn_width;
     const float epsilon = config_.norm_epsilon;
 
-    float* rows = operand(layer.output_input, layer.attention_output, tile);
+    float* rows = layer.attended + tile.first * q_width_;
     if (layer.attn_sub_norm >= 0) {
+        rows = tile.scratch;
         for (int64_t i = 0; i < tile.n; ++i)
             rows_->rms_norm(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), epsilon,
                             q_width_, rows + i * q_width_);
-        quantize_tile(layer.output_input, layer.attention_output, tile, rows);
     }
+    keep(layer.output_input, layer.attention_output, tile, rows);
     float* middle = layer.x_middle + tile.first * width;
     multiply(layer.attention_output, layer.output_input, tile, rows, middle);
     rows_->add(layer.x + tile.first * width, middle, tile.n * width, middle);
 
-    rows = operand(layer.gate_up_input, layer.gate_up, tile);
+    rows = tile.scratch;
     for (int64_t i = 0; i < tile.n; ++i)
         rows_->rms_norm(middle + i * width, weight(layer.ffn_norm), epsilon, width, rows + i * width);
-    quantize_tile(layer.gate_up_input, layer.gate_up, tile, rows);
+    keep(layer.gate_up_input, layer.gate_up, tile, rows);
     float* gates = layer.gate_up_out + tile.first * 2 * ffn;
     multiply(layer.gate_up, layer.gate_up_input, tile, rows, gates);
 
-    rows = operand(layer.down_input, layer.down, tile);
     for (int64_t i = 0; i < tile.n; ++i) {
         const float* gate = gates + i * 2 * ffn;
         if (!config_.ternary) {
@@ -119,7 +117,7 @@ void Transformer::forward_rest(const Layer& layer, const Tile& tile, float* x_ou
         rows_->relu2_mul(gate, gate + ffn, ffn, rows + i * ffn);
         rows_->rms_norm(rows + i * ffn, weight(layer.ffn_sub_norm), epsilon, ffn, rows + i * ffn);
     }
-    quantize_tile(layer.down_input, layer.down, tile, rows);
+    keep(layer.down_input, layer.down, tile, rows);
     float* out = x_out + tile.first * width;
     multiply(layer.down, layer.down_input, tile, rows, out);
     rows_->add(middle, out, tile.n * width, out);

@@ -15,14 +15,15 @@
 
 namespace sterna::train {
 
-constexpr int64_t kTile = 96;           // tokens that one task takes through a layer: their rows stay in the L2 cache
-constexpr int64_t kHeadTile = 48;       // the same for the output matrix
+constexpr int64_t kTile = 64;           // tokens that one task takes through a layer: their rows stay in the L2 cache
 constexpr int64_t kChunkTokens = 4096;  // a batch goes forward and back in groups of rows of at most so many tokens
-constexpr int64_t kHeadFloats = 1 << 21;  // logits that exist at one time, unless kHeadTile tokens have more
+constexpr int64_t kHeadFloats = 1 << 22;  // logits that exist at one time, unless kDepth tokens have more
+static_assert(kDepth % kTile == 0);       // tiles are packed into blocks of kDepth tokens
 
-// Matrices that multiply the same input, side by side.
+// Matrices that multiply the same input, side by side; in the arrays of weights and gradients they follow one another.
 struct Linear {
     int first_parameter, n_parameters;
+    int64_t offset;  // of the first in these arrays
     int64_t n_in, n_out;
     bool ternary;
     float* forward;       // packed [n_in, n_out]; ternary: -1, 0, 1
@@ -30,11 +31,11 @@ struct Linear {
     float* column_scale;  // [n_out], ternary only
 };
 
-// The input of a Linear, kept for its gradient. Ternary: int8 with a scale per token.
+// The input of a Linear, kept for its gradient as OuterProduct wants it. Ternary: int8 with a scale per token.
 struct Input {
-    float* values;  // [tokens, n_in]
-    int8_t* q;      // [tokens, n_in]
-    float* scale;   // [tokens]
+    float* panels;
+    int8_t* panels_s8;
+    float* scale;
 };
 
 struct Layer {
@@ -81,7 +82,7 @@ private:
     struct Tile {
         int64_t first, n;
         int index;
-        float* scratch;  // [3][kTile][widest_]
+        float* scratch;  // [2][kTile][widest_], then room for [kTile][widest_] bytes
     };
     // The parameters of norms, in the order in which their gradients of a tile lie side by side.
     struct NormGradient {
@@ -95,7 +96,6 @@ private:
     void add_layer(int index);
     void lay_out_memory();
     void pack_weights();
-    void pack_linear(const Linear& linear, int parameter, int64_t column);
     void quantize_weights();
     Loss run(const Batch& batch, bool gradients, float scale);
     void find_documents(const Chunk& chunk);
@@ -106,8 +106,7 @@ private:
     void forward(const Chunk& chunk);
     void forward_qkv(const Layer& layer, const Tile& tile);
     void forward_rest(const Layer& layer, const Tile& tile, float* x_out);
-    float* operand(const Input& input, const Linear& linear, const Tile& tile) const;
-    void quantize_tile(const Input& input, const Linear& linear, const Tile& tile, float* rows) const;
+    void keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const;
     void multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows, float* out) const;
     AttentionSpan attention_span(const Layer& layer, const Document& document, int64_t kv_head, int worker) const;
 
@@ -116,14 +115,15 @@ private:
     void backward_rest(const Layer& layer, const Tile& tile);
     void backward_qkv(const Layer& layer, const Tile& tile);
     void multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const;
-    void add_product(const Linear& linear, const Input& input, const float* dy);
-    void run_products(int64_t n_tokens);
+    void turn(const float* rows, int64_t n, const Tile& tile, float* turned) const;
+    void add_product(const Linear& linear, const Input& input, const float* turned, int64_t n_tokens);
+    void run_products();
     float* norm_gradient(const Tile& tile, int parameter) const;
     void add_norm_gradients(int64_t n_tokens);
 
     // net_head.cpp
     void head(const Chunk& chunk, Loss& loss);
-    void head_tile(const Chunk& chunk, int64_t block, int64_t first, int64_t n);
+    void head_tile(const Chunk& chunk, int64_t block, const Tile& tile);
 
     // Calls f(tile) for all tiles of n tokens, on all threads.
     template <typename F>
@@ -154,7 +154,7 @@ private:
     float *cosines_, *sines_, *negative_sines_;  // [context, head_dim / 2]
     float* head_forward_;                        // packed [width, vocab]
     float* head_backward_;                       // packed [vocab, width]
-    float* ternary_;                             // the values of all parameters that are ternary in the forward pass
+    float *ternary_, *dequantized_;              // as values_: -1, 0, 1 and these times their scales
     std::vector<float> ternary_scale_;           // per parameter
     std::vector<float*> scratch_;                // per worker
 
@@ -165,9 +165,8 @@ private:
     float* norm_gradients_;          // [tiles][norm_stride_]
     int64_t norm_stride_;
     std::vector<NormGradient> norms_;  // of the layer at work
-    float* final_rows_;              // [weighted tokens, width]: the output norm's results, then their gradients
-    float* dfinal_rows_;
-    float* logits_;                  // [head_tokens_, vocab]
+    float *down_turned_, *gate_up_turned_, *output_turned_, *qkv_turned_, *logits_turned_;  // gradients, packed
+    float* final_panels_;            // the output norm's results for a block of head_tokens_
     float* token_loss_;              // [tokens]
 
     std::vector<Document> documents_;

@@ -20,13 +20,22 @@ constexpr int64_t round_up(int64_t n, int64_t to) {
 constexpr int64_t packed_floats(int64_t k, int64_t n) {
     return k * round_up(n, kPanelColumns);
 }
+// Floats of rows of tokens packed as A of a product that sums over tokens: blocks of kDepth tokens, in each of them groups
+// of six columns, [kDepth][6]; and as B, panels of [kDepth][16].
+constexpr int64_t turned_floats(int64_t n_tokens, int64_t n) {
+    return round_up(n_tokens, kDepth) * round_up(n, kPanelRows);
+}
+constexpr int64_t panel_floats(int64_t n_tokens, int64_t n) {
+    return round_up(n_tokens, kDepth) * round_up(n, kPanelColumns);
+}
 
 // C[i, j] (+)= sum over t of A[i, t] * B[t, j]: blocks of kDepth terms in order, in each of them fused from 0 in order of
 // t, their sums added to C in order.
 struct GemmArgs {
     int64_t m, n, k;
     const float* a;
-    int64_t a_row, a_term;  // A[i, t] = a[i * a_row + t * a_term]
+    int64_t a_row, a_term;  // A[i, t] = a[i / 6 * a_group + i % 6 * a_row + t * a_term]
+    int64_t a_group;        // 6 * a_row where A is not packed
     const float* b;         // packed; panel 0 of the first block
     int64_t b_rows;         // of the whole packed matrix, >= k
     int64_t b_columns;      // of the whole packed matrix, a multiple of 16
@@ -53,15 +62,16 @@ struct NetKernels {
     const char* name;
 
     void (*gemm)(const GemmArgs& args);
-    // k rows and n columns of a packed B of b_columns columns, whose panel for the first of them starts at b; columns past n
-    // up to a multiple of 16 become zero. B[t, j] = x[t * x_row + j], or that times scale[t].
-    void (*pack_rows)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b);
-    void (*pack_rows_s8)(const int8_t* x, int64_t x_row, const float* scale, int64_t k, int64_t n, int64_t b_columns,
-                         float* b);
-    // B[t, j] = x[j * x_row + t].
-    void (*pack_columns)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b);
-    // A[i, t] = x[t * x_row + i], as gemm reads it with a_row = 1, a_term = 6: [ceil(m / 6)][k][6], zeros past m.
-    void (*pack_turned)(const float* x, int64_t x_row, int64_t m, int64_t k, float* a);
+    // Rows side by side to panels of 16 columns: panel j holds x[t * x_row + 16 j ...] at to + j * panel + 16 t, for k rows
+    // and n columns; columns past n become zero.
+    void (*pack_rows)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, float* to);
+    void (*pack_rows_s8)(const int8_t* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, int8_t* to);
+    // The latter's panels to packed floats: row t times scale[t].
+    void (*unpack_s8)(const int8_t* x, const float* scale, int64_t k, int64_t n, int64_t panel, float* to);
+    // Columns side by side: panel j holds x[(16 j + lane) * x_row + t] in lane `lane` of to + j * panel + 16 t.
+    void (*pack_columns)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, float* to);
+    // To groups of six columns: x[t * x_row + 6 g + i] at to + g * group + 6 t + i; columns past n become zero.
+    void (*pack_turned)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t group, float* to);
 
     // dx = (add ? add : 0) + the gradient of y = x / sqrt(mean(x^2) + eps) * weight for dy; dweight += its gradient. dx may
     // be add or dy.
@@ -92,6 +102,19 @@ struct NetKernels {
     // y = a * x + b * y
     void (*scale_add)(float a, const float* x, float b, int64_t n, float* y);
 };
+
+// A whole packed B of k rows and n columns: B[t, j] = x[t * x_row + j], or x[j * x_row + t].
+inline void pack_b(const NetKernels& table, bool columns, const float* x, int64_t x_row, int64_t k, int64_t n, float* b) {
+    for (int64_t t = 0; t < k; t += kDepth) {
+        const int64_t depth = k - t < kDepth ? k - t : kDepth;
+        float* to = b + t * round_up(n, kPanelColumns);
+        if (columns) {
+            table.pack_columns(x + t, x_row, depth, n, depth * kPanelColumns, to);
+        } else {
+            table.pack_rows(x + t * x_row, x_row, depth, n, depth * kPanelColumns, to);
+        }
+    }
+}
 
 // The table that goes with kernels::active(), so STERNA_ISA chooses here too.
 const NetKernels& active_kernels();

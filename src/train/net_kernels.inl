@@ -84,6 +84,8 @@ template <int R, int P>
 void tile_product(const float* a, int64_t a_row, int64_t a_term, const float* b, int64_t panel, int64_t k, float* c,
                   int64_t c_row, int64_t columns, bool add) {
     F32 sums[R][P];
+    for (int r = 0; r < R; ++r)
+        for (int p = 0; p < P; ++p) prefetch(c + r * c_row + p * kPanelColumns);
     // A is either packed or lies row by row: with the step known, the loop needs one pointer for it.
     if (a_row == 1 && a_term == kPanelRows) {
         tile<R, P>(a, 1, kPanelRows, b, panel, k, sums);
@@ -93,29 +95,37 @@ void tile_product(const float* a, int64_t a_row, int64_t a_term, const float* b,
     store_tile<R, P>(sums, c, c_row, columns, add);
 }
 
+template <int N>
+struct Rows {
+    static constexpr int n = N;
+};
+
 template <int P>
 void panel_product(const GemmArgs& g, const float* a, const float* b, int64_t panel, int64_t k, int64_t column,
                    bool add) {
     float* c = g.c + column;
     const int64_t columns = g.n - column;
     int64_t i = 0;
-    // Packed A: six rows side by side, k * 6 floats from one group to the next.
-    const bool packed = g.a_row == 1 && g.a_term == kPanelRows;
-    const int64_t step = packed ? g.k * kPanelRows : kPanelRows * g.a_row;
-    for (; i + kPanelRows <= g.m; i += kPanelRows, a += step)
-        tile_product<int(kPanelRows), P>(a, g.a_row, g.a_term, b, panel, k, c + i * g.c_row, g.c_row, columns, add);
-    float* rest = c + i * g.c_row;
+    // The next panels come from the L2 or L3 cache; their lines are asked for while these are at work.
+    const float* next = b + P * panel;
+    const int64_t next_floats = (P * panel * kPanelRows / (g.m > 0 ? g.m : 1) + 15) / 16 * 16;
+    auto rows = [&](auto count) STERNA_LAMBDA {
+        for (int64_t line = 0; line < next_floats; line += 16) prefetch(next + line);
+        next += next_floats;
+        tile_product<decltype(count)::n, P>(a, g.a_row, g.a_term, b, panel, k, c + i * g.c_row, g.c_row, columns, add);
+    };
+    for (; i + kPanelRows <= g.m; i += kPanelRows, a += g.a_group) rows(Rows<int(kPanelRows)>{});
     switch (g.m - i) {
         case 1:
-            return tile_product<1, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+            return rows(Rows<1>{});
         case 2:
-            return tile_product<2, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+            return rows(Rows<2>{});
         case 3:
-            return tile_product<3, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+            return rows(Rows<3>{});
         case 4:
-            return tile_product<4, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+            return rows(Rows<4>{});
         case 5:
-            return tile_product<5, P>(a, g.a_row, g.a_term, b, panel, k, rest, g.c_row, columns, add);
+            return rows(Rows<5>{});
         default:
             return;
     }
@@ -138,71 +148,81 @@ void gemm(const GemmArgs& g) {
     }
 }
 
-// Calls f(row, columns of the group, where they go) for every row and group of 16 columns.
-template <class F>
-STERNA_INLINE void for_panels(int64_t k, int64_t n, int64_t b_columns, float* b, F f) {
-    for (int64_t t = 0; t < k; t += kDepth) {
-        const int64_t depth = k - t < kDepth ? k - t : kDepth;
-        for (int64_t j = 0; j < n; j += kPanelColumns) f(t, depth, j, b + j * depth);
-        b += depth * b_columns;
+// Rows of a matrix lie far apart, where no hardware looks ahead: a few rows at a time, the next ones on their way.
+constexpr int64_t kRowsTogether = 16;
+
+template <class T>
+STERNA_INLINE void prefetch_rows(const T* x, int64_t x_row, int64_t n_rows, int64_t n) {
+    for (int64_t i = 0; i < n_rows; ++i)
+        for (int64_t j = 0; j < n; j += 64 / int64_t(sizeof(T))) prefetch(x + i * x_row + j);
+}
+
+// Calls f(first row, rows, first column, columns) for groups of kRowsTogether rows and kColumns columns.
+template <int64_t kColumns, class T, class F>
+STERNA_INLINE void for_groups(const T* x, int64_t x_row, int64_t k, int64_t n, F f) {
+    for (int64_t t = 0; t < k; t += kRowsTogether) {
+        const int64_t rows = k - t < kRowsTogether ? k - t : kRowsTogether;
+        prefetch_rows(x + (t + rows) * x_row, x_row, k - t - rows < kRowsTogether ? k - t - rows : kRowsTogether, n);
+        for (int64_t j = 0; j < n; j += kColumns) f(t, rows, j, n - j < kColumns ? n - j : kColumns);
     }
 }
 
-void pack_rows(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b) {
-    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
+void pack_rows(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, float* b) {
+    for_groups<kPanelColumns>(x, x_row, k, n, [=](int64_t t, int64_t rows, int64_t j, int64_t columns) STERNA_LAMBDA {
         const float* from = x + t * x_row + j;
-        const int left = n - j < kPanelColumns ? int(n - j) : int(kPanelColumns);
-        if (left == int(kPanelColumns)) {
-            for (int64_t i = 0; i < depth; ++i) store(to + i * kPanelColumns, load_f32(from + i * x_row));
+        float* to = b + j / kPanelColumns * panel + t * kPanelColumns;
+        if (columns == kPanelColumns) {
+            for (int64_t i = 0; i < rows; ++i) store(to + i * kPanelColumns, load_f32(from + i * x_row));
         } else {
-            for (int64_t i = 0; i < depth; ++i) store(to + i * kPanelColumns, load_first(from + i * x_row, left));
+            for (int64_t i = 0; i < rows; ++i) store(to + i * kPanelColumns, load_first(from + i * x_row, int(columns)));
         }
     });
 }
 
-void pack_rows_s8(const int8_t* x, int64_t x_row, const float* scale, int64_t k, int64_t n, int64_t b_columns,
-                  float* b) {
-    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
+void pack_rows_s8(const int8_t* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, int8_t* b) {
+    for_groups<kPanelColumns>(x, x_row, k, n, [=](int64_t t, int64_t rows, int64_t j, int64_t columns) STERNA_LAMBDA {
         const int8_t* from = x + t * x_row + j;
-        const int left = n - j < kPanelColumns ? int(n - j) : int(kPanelColumns);
-        for (int64_t i = 0; i < depth; ++i) {
-            int8_t lanes[kPanelColumns] = {};
-            const int8_t* values = from + i * x_row;
-            if (left < int(kPanelColumns)) {
-                for (int lane = 0; lane < left; ++lane) lanes[lane] = values[lane];
-                values = lanes;
+        int8_t* to = b + j / kPanelColumns * panel + t * kPanelColumns;
+        for (int64_t i = 0; i < rows; ++i, from += x_row, to += kPanelColumns) {
+            if (columns == kPanelColumns) {
+                __builtin_memcpy(to, from, size_t(kPanelColumns));
+            } else {
+                for (int64_t lane = 0; lane < kPanelColumns; ++lane) to[lane] = lane < columns ? from[lane] : int8_t(0);
             }
-            store(to + i * kPanelColumns, to_f32(load_s8(values)) * splat(scale[t + i]));
         }
     });
 }
 
-void pack_columns(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t b_columns, float* b) {
-    for_panels(k, n, b_columns, b, [=](int64_t t, int64_t depth, int64_t j, float* to) {
-        const float* from = x + j * x_row + t;
+void unpack_s8(const int8_t* x, const float* scale, int64_t k, int64_t n, int64_t panel, float* to) {
+    for (int64_t j = 0; j < n; j += kPanelColumns, x += panel)
+        for (int64_t t = 0; t < k; ++t, to += kPanelColumns)
+            store(to, to_f32(load_s8(x + t * kPanelColumns)) * splat(scale[t]));
+}
+
+void pack_columns(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, float* b) {
+    for (int64_t j = 0; j < n; j += kPanelColumns, b += panel) {
+        const float* from = x + j * x_row;
         const int64_t left = n - j < kPanelColumns ? n - j : kPanelColumns;
-        for (int64_t i = 0; i < depth; ++i) {
-            float* __restrict row = to + i * kPanelColumns;
-            for (int64_t lane = 0; lane < left; ++lane) row[lane] = from[lane * x_row + i];
+        for (int64_t t = 0; t < k; ++t) {
+            float* __restrict row = b + t * kPanelColumns;
+            for (int64_t lane = 0; lane < left; ++lane) row[lane] = from[lane * x_row + t];
             for (int64_t lane = left; lane < kPanelColumns; ++lane) row[lane] = 0.0f;
         }
-    });
+    }
 }
 
-void pack_turned(const float* x, int64_t x_row, int64_t m, int64_t k, float* a) {
-    for (int64_t i = 0; i < m; i += kPanelRows, a += k * kPanelRows) {
-        const float* from = x + i;
-        const int64_t rows = m - i < kPanelRows ? m - i : kPanelRows;
-        for (int64_t t = 0; t < k; ++t) {
-            float* to = a + t * kPanelRows;
-            const float* values = from + t * x_row;
-            if (rows == kPanelRows) {
-                __builtin_memcpy(to, values, kPanelRows * sizeof(float));
+void pack_turned(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t group, float* a) {
+    for_groups<kPanelRows>(x, x_row, k, n, [=](int64_t t, int64_t rows, int64_t j, int64_t columns) STERNA_LAMBDA {
+        const float* from = x + t * x_row + j;
+        float* to = a + j / kPanelRows * group + t * kPanelRows;
+        for (int64_t i = 0; i < rows; ++i, from += x_row, to += kPanelRows) {
+            if (columns == kPanelRows) {
+                __builtin_memcpy(to, from, size_t(kPanelRows) * sizeof(float));
             } else {
-                for (int64_t r = 0; r < kPanelRows; ++r) to[r] = r < rows ? values[r] : 0.0f;
+                for (int64_t c = 0; c < kPanelRows; ++c) to[c] = c < columns ? from[c] : 0.0f;
             }
         }
-    }
+    });
 }
 
 // ---- Rows ---------------------------------------------------------------------------------------------------------
@@ -373,6 +393,7 @@ const NetKernels STERNA_TABLE = {
     .gemm = gemm,
     .pack_rows = pack_rows,
     .pack_rows_s8 = pack_rows_s8,
+    .unpack_s8 = unpack_s8,
     .pack_columns = pack_columns,
     .pack_turned = pack_turned,
     .rms_norm_backward = rms_norm_backward,

@@ -1,0 +1,130 @@
+// Training speed of one network on random tokens, and the machine's float32 peak in the same run: bench/train_speed.py
+// starts it beside PyTorch.
+//   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [TYPE]
+// A line of JSON per step would hide warm-up, so: steps until SECONDS have passed, at least three; the median step counts.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+#include "train/net_kernels.h"
+#include "train/optimizer.h"
+
+namespace {
+
+using namespace sterna;
+using namespace sterna::train;
+using Clock = std::chrono::steady_clock;
+
+// Processor time of all threads: on a shared machine, what one thread would need alone.
+double processor_seconds() {
+    timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// A product whose operands stay in the L1 cache, on every thread at once: no other loop of this program does better.
+double peak_flops(int n_threads, ThreadPool& pool, double& processor) {
+    const NetKernels& table = active_kernels();
+    constexpr int64_t kRows = 12, kColumns = 16, kTerms = 256, kRepeats = 10000;
+    double best = 0;
+    std::vector<std::vector<float>> memory(static_cast<size_t>(n_threads), std::vector<float>(1 << 14, 0.5f));
+    for (int round = 0; round < 5; ++round) {
+        const auto start = Clock::now();
+        const double processor_start = processor_seconds();
+        pool.run(n_threads, [&](int task, int) {
+            float* a = memory[static_cast<size_t>(task)].data();
+            float* b = a + kRows * kTerms;
+            float* c = b + kColumns * kTerms;
+            for (int64_t i = 0; i < kRepeats; ++i)
+                table.gemm({kRows, kColumns, kTerms, a, 1, kPanelRows, kTerms * kPanelRows, b, kTerms, kColumns, c, kColumns,
+                            false});
+        });
+        const double flops = 2.0 * kRows * kColumns * kTerms * kRepeats * n_threads;
+        best = std::max(best, flops / seconds_since(start));
+        processor = std::max(processor, flops / (processor_seconds() - processor_start));
+    }
+    return best;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc < 13) {
+        std::fprintf(stderr,
+                     "train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS\n");
+        return 2;
+    }
+    NetConfig config;
+    config.ternary = std::strcmp(argv[1], "ternary") == 0;
+    config.vocab_size = std::atoi(argv[2]);
+    config.width = std::atoi(argv[3]);
+    config.n_layers = std::atoi(argv[4]);
+    config.n_heads = std::atoi(argv[5]);
+    config.n_kv_heads = std::atoi(argv[6]);
+    config.head_dim = std::atoi(argv[7]);
+    config.ffn_width = std::atoi(argv[8]);
+    const int rows = std::atoi(argv[9]), length = std::atoi(argv[10]), threads = std::atoi(argv[11]);
+    const double seconds = std::atof(argv[12]);
+    config.context = length;
+    ThreadPool pool(threads);
+    auto net = Net::create(config, 1, pool);
+    if (!net) {
+        std::fprintf(stderr, "%s\n", net.error().message.c_str());
+        return 1;
+    }
+    auto optimizer = Optimizer::create({}, (*net)->parameters(), pool);
+    const size_t n = size_t(rows) * size_t(length);
+    std::vector<int32_t> tokens(n), targets(n);
+    std::vector<float> weights(n, 1.0f);
+    uint32_t state = 1;
+    for (size_t i = 0; i < n; ++i) {
+        state = state * 1664525u + 1013904223u;
+        tokens[i] = int32_t(state >> 8) % config.vocab_size;
+        targets[i] = int32_t(state >> 4 & 0xffffff) % config.vocab_size;
+    }
+    const Batch batch = {rows, length, tokens, targets, weights, {}};
+    double loss = 0;
+    auto step = [&] {
+        (*net)->zero_gradients();
+        const auto result = (*net)->loss_and_gradients(batch, 1.0f / float(n));
+        loss = result.sum / result.weight;
+        optimizer->step({.adam = 1e-3f, .muon = 0, .weight_decay = 0.1f});
+    };
+    step();
+    std::vector<double> times, processor_times;
+    for (const auto start = Clock::now(); seconds_since(start) < seconds || times.size() < 3;) {
+        const auto begin = Clock::now();
+        const double processor_begin = processor_seconds();
+        step();
+        times.push_back(seconds_since(begin));
+        processor_times.push_back(processor_seconds() - processor_begin);
+    }
+    std::sort(times.begin(), times.end());
+    std::sort(processor_times.begin(), processor_times.end());
+    double n_matrix = 0;  // every weight that multiplies; the embedding does so as the output matrix
+    for (const Parameter& p : (*net)->parameters())
+        if (p.kind != ParameterKind::kNorm) n_matrix += double(p.value.size());
+    // Forward 2, backward 4 per weight and token; attention's two products forward, four backward, half of them visible.
+    const double attention = 6.0 * 2 * config.n_layers * config.n_heads * config.head_dim * (length + 1) / 2;
+    const double flops = 6 * n_matrix + attention;
+    const double median = times[times.size() / 2];
+    double processor_peak = 0;
+    const double peak = peak_flops(threads, pool, processor_peak);
+    const double processor_median = processor_times[processor_times.size() / 2];
+    std::printf(
+        "{\"tokens_per_second\": %.1f, \"parameters\": %.0f, \"flop_per_token\": %.0f, \"gflops\": %.2f, "
+        "\"peak_gflops\": %.2f, \"gflops_per_processor_second\": %.2f, \"peak_per_processor_second\": %.2f, \"steps\": %zu, \"loss\": %.4f, \"isa\": \"%s\"}\n",
+        double(n) / median, n_matrix, flops, flops * double(n) / median / 1e9, peak / 1e9,
+        flops * double(n) / processor_median / 1e9, processor_peak / 1e9, times.size(), loss, active_kernels().name);
+    return 0;
+}
