@@ -43,6 +43,19 @@ std::vector<LossPoint> thinned(const std::vector<LossPoint>& points) {
     return result;
 }
 
+// The mean of the neighbours on both sides, a thirtieth of the picture wide.
+std::vector<LossPoint> smoothed(const std::vector<LossPoint>& points) {
+    std::vector<LossPoint> result;
+    const size_t reach = points.size() / 60;
+    for (size_t i = 0; i < points.size(); ++i) {
+        const size_t near = std::min({reach, i, points.size() - 1 - i});
+        double sum = 0;
+        for (size_t k = i - near; k <= i + near; ++k) sum += points[k].loss;
+        result.push_back({points[i].step, sum / double(2 * near + 1)});
+    }
+    return result;
+}
+
 std::string escaped(std::string_view text) {
     std::string out;
     for (char c : text) {
@@ -57,7 +70,7 @@ std::string escaped(std::string_view text) {
 }
 
 struct Frame {
-    double steps = 1, low = 0, high = 1;
+    double steps = 1, low = 0, high = 1, y_step = 0.2;
     double x(double step) const { return kLeft + (kWidth - kLeft - kRight) * step / steps; }
     double y(double loss) const {
         return kTop + (kHeight - kTop - kBottom) * (high - std::clamp(loss, low, high)) / (high - low);
@@ -74,7 +87,7 @@ Frame frame_of(const std::vector<LossPoint>& training, const std::vector<LossPoi
             high = std::max(high, point.loss);
         }
     if (low > high) return frame;
-    const double step = round_step(std::max(high - low, 1e-3), 6);
+    const double step = frame.y_step = round_step(std::max(high - low, 1e-3), 7);
     frame.low = std::floor(low / step) * step;
     frame.high = std::ceil(high / step) * step;
     if (frame.high <= frame.low) frame.high = frame.low + step;
@@ -86,10 +99,10 @@ void axes(std::string& svg, const Frame& frame) {
         svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor, what);
     };
     const double bottom = kHeight - kBottom;
-    const double y_step = round_step(frame.high - frame.low, 6), x_step = std::max(1.0, round_step(frame.steps, 8));
+    const double x_step = std::max(1.0, round_step(frame.steps, 8));
     for (int i = 0; i <= 20; ++i) {
-        const double value = frame.low + i * y_step;
-        if (value > frame.high + y_step * 1e-6) break;
+        const double value = frame.low + i * frame.y_step;
+        if (value > frame.high + frame.y_step * 1e-6) break;
         svg +=
             fmt::format("<path d=\"M{:.1f} {:.1f}H{:.1f}\" class=\"grid\"/>\n", kLeft, frame.y(value), kWidth - kRight);
         text(kLeft - 8, frame.y(value) + 4, "end", fmt::format("{:g}", std::round(value * 1e6) / 1e6));
@@ -157,13 +170,15 @@ std::string plot_losses(const LossCurves& curves) {
     std::string svg = fmt::format(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
         "font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n<style>path{{fill:none}}.grid{{stroke:#e4e4e4}}"
-        ".axis{{stroke:#333}}.training{{stroke:#9db7d5;stroke-width:1.3}}.held{{stroke:#c0392b;stroke-width:2}}</"
+        ".axis{{stroke:#333}}.raw{{stroke:#cfdceb}}.training{{stroke:#2f6db3;stroke-width:2}}.held{{stroke:#c0392b;"
+        "stroke-width:2}}</"
         "style>\n"
         "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
         kWidth, kHeight);
     svg += fmt::format("<text x=\"{}\" y=\"24\" font-size=\"16\">{}</text>\n", kLeft, escaped(curves.title));
     axes(svg, frame);
-    curve(svg, frame, training, "training");
+    curve(svg, frame, training, "raw");
+    curve(svg, frame, smoothed(training), "training");
     curve(svg, frame, held_out, "held");
     double y = kTop + 8;
     const std::pair<const char*, const char*> names[] = {{"training", "training"}, {"held", "held out"}};
