@@ -221,7 +221,7 @@ MadeTensor make_fp4(const Checkpoint& checkpoint, const CheckpointTensor& packed
     const CheckpointTensor* scale = checkpoint.find(base + ".weight_scale");
     if (!scale) return fail(ErrorCode::kBadFile, "{}.weight_scale: missing", base);
     if (!may_be_bytes(packed) || packed.shape.size() != 2 || scale->shape.size() != 2 ||
-        scale->shape[0] != packed.shape[0] || packed.shape[1] < 1 || scale->shape[1] < 1 ||
+        scale->shape[0] != packed.shape[0] || packed.n_elements() < 1 || scale->n_elements() < 1 ||
         packed.shape[1] % scale->shape[1] != 0)
         return unfitting(packed, *scale);
     auto made = std::make_unique<Fp4Rows>(checkpoint, packed, *scale);

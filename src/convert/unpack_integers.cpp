@@ -119,11 +119,11 @@ private:
     const Checkpoint& checkpoint_;
 };
 
-// A matrix of 32-bit words.
+// A matrix of 32-bit words, not an empty one: such a matrix could have any extent beside its zero.
 Result<const CheckpointTensor*> words_of(const Checkpoint& checkpoint, const std::string& name) {
     const CheckpointTensor* tensor = checkpoint.find(name);
     if (!tensor) return fail(ErrorCode::kBadFile, "{}: missing", name);
-    if (tensor->exact != DType::kI32 || tensor->shape.size() != 2 ||
+    if (tensor->exact != DType::kI32 || tensor->shape.size() != 2 || tensor->n_elements() < 1 ||
         tensor->stored.size() != size_t(tensor->n_elements()) * 4)
         return fail(ErrorCode::kBadFile, "{}: {} {}, expected a matrix of 32-bit integers", name,
                     dtype_name_of_number(uint32_t(tensor->exact)), shape_text(tensor->shape));
@@ -169,7 +169,8 @@ MadeTensor make_gptq_or_awq(const Checkpoint& checkpoint, const std::string& bas
     STERNA_TRY(qweight, words_of(checkpoint, base + ".qweight"));
     STERNA_TRY(qzeros, words_of(checkpoint, base + ".qzeros"));
     const CheckpointTensor* scales = checkpoint.find(base + ".scales");
-    if (!scales || scales->shape.size() != 2) return fail(ErrorCode::kBadFile, "{}.scales: no such matrix", base);
+    if (!scales || scales->shape.size() != 2 || scales->n_elements() < 1)
+        return fail(ErrorCode::kBadFile, "{}.scales: no such matrix", base);
     auto made = std::make_unique<GroupedIntegers>(checkpoint);
     made->parts = {qweight, qzeros, scales};
     made->scales = scales;
