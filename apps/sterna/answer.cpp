@@ -13,20 +13,6 @@ std::string text_of(const Tokenizer& tokenizer, std::optional<TokenId> id) {
     return id ? std::string(tokenizer.token_bytes(*id, true)) : std::string();
 }
 
-Result<ChatTemplate> choose_template(const RunOptions& options, const OpenModel& open) {
-    const std::string bos = text_of(*open.tokenizer, open.tokenizer->special().bos);
-    const std::string eos = text_of(*open.tokenizer, open.tokenizer->special().eos);
-    if (options.chat_template.empty()) return ChatTemplate::from_metadata(*open.file, bos, eos);
-    const auto families = ChatTemplate::builtin_families();
-    if (std::find(families.begin(), families.end(), options.chat_template) != families.end())
-        return ChatTemplate::builtin(options.chat_template, bos, eos);
-    auto source = read_text_file(options.chat_template);
-    if (!source)
-        return fail(ErrorCode::kBadArgument,
-                    "--chat-template {}: neither a built-in family nor a file that can be read", options.chat_template);
-    return ChatTemplate::from_source(*source, bos, eos);
-}
-
 // Holds text back while it may be the beginning of a stop text.
 class StopFilter {
 public:
@@ -61,18 +47,32 @@ private:
 
 }  // namespace
 
+Result<ChatTemplate> choose_template(const std::string& wanted, const OpenModel& open) {
+    const std::string bos = text_of(*open.tokenizer, open.tokenizer->special().bos);
+    const std::string eos = text_of(*open.tokenizer, open.tokenizer->special().eos);
+    if (wanted.empty()) return ChatTemplate::from_metadata(*open.file, bos, eos);
+    const auto families = ChatTemplate::builtin_families();
+    if (std::find(families.begin(), families.end(), wanted) != families.end())
+        return ChatTemplate::builtin(wanted, bos, eos);
+    auto source = read_text_file(wanted);
+    if (!source)
+        return fail(ErrorCode::kBadArgument,
+                    "--chat-template {}: neither a built-in family nor a file that can be read", wanted);
+    return ChatTemplate::from_source(*source, bos, eos);
+}
+
 Result<std::unique_ptr<Answerer>> Answerer::create(RunOptions options) {
     auto made = std::unique_ptr<Answerer>(new Answerer);
     Answerer& self = *made;
     self.options_ = std::move(options);
     const RunOptions& o = self.options_;
-    STERNA_TRY(open, open_model(o.model, o.threads));
+    STERNA_TRY(open, open_model(o.model, o.threads, o.lora));
     self.open_ = std::move(open);
     if (self.open_.model->is_embedding_model())
         return fail(ErrorCode::kUnsupported, "{}: an embedding model ({}); it gives vectors, not answers", o.model,
                     self.open_.model->config().architecture);
     if (!o.raw) {
-        auto chosen = choose_template(o, self.open_);
+        auto chosen = choose_template(o.chat_template, self.open_);
         if (!chosen) return fail(chosen.error().code, "{}: {}", o.model, chosen.error().message);
         self.template_ = std::make_unique<ChatTemplate>(std::move(*chosen));
     }

@@ -21,7 +21,7 @@ struct RunOptions {
          lookup = false, offline = false;
     int64_t n_predict = -1, context = 0, chunk = 512, keep = 0;
     int threads = default_threads(), logprobs = -1;
-    std::vector<std::string> stop, dry_breakers = {"\n", ":", "\"", "*"}, logit_bias;
+    std::vector<std::string> lora, stop, dry_breakers = {"\n", ":", "\"", "*"}, logit_bias;
     SamplerParams sampler;
 };
 
@@ -70,6 +70,9 @@ private:
     std::vector<int32_t> stop_tokens_;
     std::vector<std::string> stop_texts_;
 };
+
+// --chat-template: a built-in family, a file, or, when empty, what the model brings.
+Result<ChatTemplate> choose_template(const std::string& wanted, const OpenModel& open);
 
 // Prints timings as users of llama.cpp know them to standard error.
 void print_timings(const Answerer& answerer, const Answerer::Answer& answer);

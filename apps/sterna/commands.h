@@ -19,6 +19,7 @@ void add_inspect(CLI::App& app, Command& command);
 void add_tokenize(CLI::App& app, Command& command);
 void add_bench(CLI::App& app, Command& command);
 void add_perplexity(CLI::App& app, Command& command);
+void add_eval(CLI::App& app, Command& command);
 void add_convert(CLI::App& app, Command& command);
 void add_quantize(CLI::App& app, Command& command);
 void add_imatrix(CLI::App& app, Command& command);

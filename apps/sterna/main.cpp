@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
     add_tokenize(app, command);
     add_bench(app, command);
     add_perplexity(app, command);
+    add_eval(app, command);
     add_convert(app, command);
     add_quantize(app, command);
     add_imatrix(app, command);

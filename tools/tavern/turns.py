@@ -196,7 +196,7 @@ def knows_turn(rng, scene, lang, known):
                       {"contains_all": [person.name]})
     taken = [person.knows for person in knowing] + ([scene.quest.thing] if scene.quest else [])
     thing = other_than(rng, OBJECTS, taken)
-    none = ["Ask"] if lang == EN else ["Frag"]
+    none = ["? Ask"] if lang == EN else ["? Frag"]
     return finish(rng, scene, lang, "knows", False, noun_slots(thing, lang), REFUSALS, "unknown|%s|%s" % (thing.en, scene.name),
                   refusal_check(lang, none))
 
