@@ -18,8 +18,8 @@ import dialogues
 import trade
 import translate
 import turns
-from split import Rng
-from words import LANGUAGES
+from split import Rng, held_out
+from words import BEINGS, GOODS, LANGUAGES, OBJECTS, PLACES
 
 # Kind of conversation: (weight, file).
 SHARES = [("mixed", 52, "mixed"), ("trade", 11, "trade"), ("calls", 14, "calls"), ("translate", 19, "translate"),
@@ -177,14 +177,45 @@ def write_cases(directory, n, seed):
     return counts
 
 
+def check_all():
+    """What must be so for the tests to be fair: one translation for each sentence, nothing held out in training."""
+    for table in (GOODS, OBJECTS, BEINGS, PLACES):
+        for forms in ("en", "de"):
+            words = [getattr(noun, forms) for noun in table]
+            assert len(set(words)) == len(words), "a word of two meanings"
+    nouns = [noun for table in (GOODS, OBJECTS, BEINGS, PLACES) for noun in table]
+    for forms in ("en", "de"):
+        words = [getattr(noun, forms) for noun in nouns]
+        assert len(set(words)) == len(words), sorted(word for word in words if words.count(word) > 1)
+    rng = Rng(5)
+    to_german, to_english = {}, {}
+    for _ in range(30000):
+        english, german, _ = translate.sentence(rng)
+        assert to_german.setdefault(english, german) == german, (english, german, to_german[english])
+        assert to_english.setdefault(german, english) == english, (german, english, to_english[german])
+    for test in (False, True):
+        for _ in range(1000):
+            dialogue = dialogues.make_dialogue(rng, rng.pick([kind for kind, _, _ in SHARES]), test)
+            for turn in dialogue.turns if dialogue else ():
+                assert turn.key is None or held_out(turn.key) == test, turn.key
+                assert turn.user and turn.reply and "{" not in turn.user, turn.user
+    print("%d sentences, each with one translation; no exchange on the wrong side of the split" % len(to_german))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", required=True, help="folder to write to")
+    parser.add_argument("--out", help="folder to write to")
+    parser.add_argument("--check", action="store_true", help="instead: check the words, the sentences and the split")
     parser.add_argument("--dialogues", type=int, default=120000, help="conversations for training")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=400, help="tests of each measure")
     parser.add_argument("--heldout", type=int, default=1000, help="conversations for the held-out loss")
     arguments = parser.parse_args()
+    if arguments.check:
+        check_all()
+        return
+    if not arguments.out:
+        parser.error("--out: expected a folder")
     os.makedirs(arguments.out, exist_ok=True)
     statistics = write_training(arguments.out, arguments.dialogues, arguments.seed)
     write_heldout(arguments.out, arguments.heldout, arguments.seed)
