@@ -16,6 +16,7 @@
 #include "engine/random.h"
 #include "engine/state_file.h"
 #include "golden/quantized_model.h"
+#include "kernels/tables.h"
 #include "support/golden_models.h"
 #include "unit/engine/tiny_model.h"
 
@@ -241,6 +242,22 @@ bool is_chosen(size_t i, uint32_t one_in, const std::string& key) {
     return philox4x32({uint32_t(i), salt, 0, 0}, {0, 0})[0] % one_in == 0;
 }
 
+// Whether a run in this setting has the bits of `expected` wherever it computed logits.
+bool has_bits(const Model& model, const std::string& name, const Setting& setting, const Rows& expected) {
+    SCOPED_TRACE(name + ": " + describe(setting));
+    const Rows rows = Runner(model, setting).run();
+    bool all_equal = true;
+    for (size_t p = 0; p < rows.size(); ++p) {
+        const bool computed = !rows[p].empty();
+        const bool equal = computed
+                               ? std::memcmp(rows[p].data(), expected[p].data(), rows[p].size() * sizeof(float)) == 0
+                               : p < size_t(kPrompt);
+        EXPECT_TRUE(equal) << "position " << p << (computed ? "" : ": no logits");
+        all_equal = all_equal && equal;
+    }
+    return all_equal;
+}
+
 void check_matrix(const Model& model, const std::string& name, uint32_t one_in) {
     for (auto [kv, kv_name] : {std::pair{kernels::KvKind::kF16, "f16"}, std::pair{kernels::KvKind::kQ8_0, "q8_0"}}) {
         if (StateLayout::make(model.config(), kv).kv_kind != kv) continue;  // heads too small for q8_0
@@ -254,22 +271,10 @@ void check_matrix(const Model& model, const std::string& name, uint32_t one_in) 
         }
         expect_committed(key, hex_text(hash.finish()));
         int n_run = 0;
-        bool all_equal = true;
         for (size_t i = 1; i < settings.size(); ++i) {
             if (i + 1 < settings.size() && !is_chosen(i, one_in, key)) continue;
-            SCOPED_TRACE(name + ": " + describe(settings[i]));
-            const Rows rows = Runner(model, settings[i]).run();
             ++n_run;
-            for (size_t p = 0; p < rows.size(); ++p) {
-                if (rows[p].empty()) {
-                    ASSERT_LT(p, size_t(kPrompt)) << "no logits";
-                } else {
-                    bool equal = std::memcmp(rows[p].data(), expected[p].data(), rows[p].size() * sizeof(float)) == 0;
-                    EXPECT_TRUE(equal) << "position " << p;
-                    all_equal = all_equal && equal;
-                }
-            }
-            if (!all_equal) return;
+            if (!has_bits(model, name, settings[i], expected)) return;
         }
         EXPECT_GT(n_run, 0);
     }
@@ -294,6 +299,20 @@ TEST(ReproducibilityOf, EveryQuantizedType) {
     ASSERT_EQ(StateLayout::make(model->config(), kernels::KvKind::kQ8_0).kv_kind, kernels::KvKind::kQ8_0);
     check_matrix(*model, "quantized", 72);
 }
+
+#ifdef STERNA_HAVE_EMULATED_AVX512
+// What no CPU here may have, AVX-512 and AMX: one run of every type and both caches.
+TEST(ReproducibilityOf, EmulatedTables) {
+    auto model = QuantizedModel().make(pool_of(1));
+    ASSERT_TRUE(model);
+    const auto tables = kernels::tested_tables();
+    for (kernels::KvKind kv : {kernels::KvKind::kF16, kernels::KvKind::kQ8_0}) {
+        const Rows expected = Runner(*model, all_settings(kv)[0]).run();
+        for (size_t i = size_t(kernels::all().n); i < tables.size(); ++i)
+            EXPECT_TRUE(has_bits(*model, "quantized", {tables[i], kv, 2, 64, false, Mode::kLookup}, expected));
+    }
+}
+#endif
 
 TEST(ReproducibilityOf, TrainedModel) {
     auto path = shared_testdata("models/llama2c/stories260Ktok512.gguf");

@@ -83,7 +83,7 @@ TEST_P(Matmul, EveryTableGivesTheScalarBits) {
             const Acts x = quantize(scalar, kernels::act_kind(w.kind()), in, shape.n_tokens, m.n_cols);
             const MatmulResult expected = run_matmul(scalar, w, x);
             ASSERT_TRUE(expected.guards_whole);
-            for (const Kernels* each : tested_tables()) {
+            for (const Kernels* each : kernels::tested_tables()) {
                 const Kernels& table = *each;
                 for (int64_t split : {int64_t(1) << 30, int64_t(1)}) {
                     const MatmulResult got = run_matmul(table, w, x, split);
@@ -111,7 +111,7 @@ TEST(Quantize, EveryTableGivesTheScalarBits) {
     for (size_t n = 0; auto& in : inputs) {
         for (auto kind : {kernels::ActKind::kQ8_32, kernels::ActKind::kQ8_256}) {
             const Acts expected = quantize(scalar, kind, in, 1, 1024);
-            for (const Kernels* table : tested_tables()) {
+            for (const Kernels* table : kernels::tested_tables()) {
                 const Acts got = quantize(*table, kind, in, 1, 1024);
                 EXPECT_EQ(got.q, expected.q) << table->name << " input " << n;
                 EXPECT_EQ(got.sums, expected.sums);

@@ -6,25 +6,22 @@
 
 #include "kernels/kernels.h"
 
-#ifdef STERNA_HAVE_EMULATED_AVX512
 namespace sterna::kernels {
+
+#ifdef STERNA_HAVE_EMULATED_AVX512
 extern const Kernels kAvx512Emulated;
 extern const MatmulFn kAmxEmulatedMatmul[int(WeightKind::kCount)];
-}  // namespace sterna::kernels
 #endif
 
-namespace sterna::testing {
-
-inline std::vector<const kernels::Kernels*> tested_tables() {
-    const kernels::KernelList list = kernels::all();
-    std::vector<const kernels::Kernels*> tables(list.tables, list.tables + list.n);
+inline std::vector<const Kernels*> tested_tables() {
+    std::vector<const Kernels*> tables(all().tables, all().tables + all().n);
 #ifdef STERNA_HAVE_EMULATED_AVX512
-    tables.push_back(&kernels::kAvx512Emulated);
-    static const kernels::Kernels amx = [] {
-        kernels::Kernels table = kernels::kAvx512Emulated;
+    tables.push_back(&kAvx512Emulated);
+    static const Kernels amx = [] {
+        Kernels table = kAvx512Emulated;
         table.name = "amx (emulated)";
         for (size_t kind = 0; kind < std::size(table.matmul); ++kind)
-            if (kernels::kAmxEmulatedMatmul[kind]) table.matmul[kind] = kernels::kAmxEmulatedMatmul[kind];
+            if (kAmxEmulatedMatmul[kind]) table.matmul[kind] = kAmxEmulatedMatmul[kind];
         return table;
     }();
     tables.push_back(&amx);
@@ -32,4 +29,4 @@ inline std::vector<const kernels::Kernels*> tested_tables() {
     return tables;
 }
 
-}  // namespace sterna::testing
+}  // namespace sterna::kernels

@@ -213,7 +213,7 @@ TEST(Attention, EveryTableGivesTheScalarBitsNearTheDoubleReference) {
                 Query query = random_query(shape, begin, end, n_q, uint32_t(begin + n_q));
                 std::vector<float> scalar = attend(scalar_table(), cache, query);
                 expect_near_double(cache, query, scalar);
-                for (const Kernels* table : all_tables()) {
+                for (const Kernels* table : tested_tables()) {
                     ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar))
                         << table->name << " " << name_of(shape) << " " << begin << " " << end << " " << n_q;
                 }
@@ -231,7 +231,7 @@ TEST(Attention, LongRangesMergeChunks) {
             Query query = random_query(shape, begin, end, 4, 9);
             std::vector<float> scalar = attend(scalar_table(), cache, query);
             expect_near_double(cache, query, scalar);
-            for (const Kernels* table : all_tables())
+            for (const Kernels* table : tested_tables())
                 ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << name_of(shape);
         }
     }
@@ -248,7 +248,7 @@ TEST(Attention, SoftcapAndSinks) {
                 if (sinks) query.sinks = {-3.0f, 0.5f, 40.0f};
                 std::vector<float> scalar = attend(scalar_table(), cache, query);
                 expect_near_double(cache, query, scalar);
-                for (const Kernels* table : all_tables())
+                for (const Kernels* table : tested_tables())
                     ASSERT_TRUE(same_bits(attend(*table, cache, query), scalar)) << table->name << " " << cap;
             }
         }
@@ -264,7 +264,7 @@ TEST(Attention, SplitsChangeNothing) {
             Cache cache(shape, page_positions, end);
             fill(cache, begin, end);
             Query many = random_query(shape, begin, end, 9, 12);
-            for (const Kernels* table : all_tables()) {
+            for (const Kernels* table : tested_tables()) {
                 std::vector<float> together = attend(*table, cache, many), apart;
                 for (int64_t i = 0; i < many.n_q; ++i) {
                     Query one = {begin,
@@ -295,7 +295,7 @@ TEST(Attention, NeighboursDoNotLeak) {
         fill(full, 0, 96);
         Query query = random_query(shape, begin, end, 4, 5);
         query.softcap = 20;
-        for (const Kernels* table : all_tables()) {
+        for (const Kernels* table : tested_tables()) {
             std::vector<float> a = attend(*table, garbage, query);
             ASSERT_TRUE(same_bits(a, attend(*table, full, query))) << table->name << " " << name_of(shape);
             for (float x : a) ASSERT_TRUE(std::isfinite(x));
@@ -307,7 +307,7 @@ TEST(KvStore, EveryTableWritesTheSameBytesNearTheValues) {
     for (Shape shape : shapes()) {
         Cache scalar(shape, 32, 32);
         fill(scalar, 3, 20);
-        for (const Kernels* table : all_tables()) {
+        for (const Kernels* table : tested_tables()) {
             Cache other(shape, 32, 32);
             for (int64_t p = 3; p < 20; ++p) {
                 std::vector<float> k = random_row(shape.head_dim_k, uint32_t(p) * 2 + 1),
@@ -339,7 +339,7 @@ TEST(KvStore, EdgeValuesLeaveTheSameBytes) {
                     if (seed >= 30 || random() % 9 == 0) x = edges[random() % n_edges];
             Cache scalar(shape, 16, 16);
             scalar.store(scalar_table(), 5, k.data(), v.data());
-            for (const Kernels* table : all_tables()) {
+            for (const Kernels* table : tested_tables()) {
                 Cache other(shape, 16, 16);
                 other.store(*table, 5, k.data(), v.data());
                 ASSERT_EQ(other.page(0), scalar.page(0)) << table->name << " " << name_of(shape) << " seed " << seed;
@@ -352,7 +352,7 @@ TEST(KvStore, RoundsToTheNearestHalf) {
     std::vector<float> x = {1.0f + 0x1p-11f, 1.0f + 0x1.8p-10f,   65519.0f, 65520.0f, -INFINITY, 0x1p-25f, 0x1.8p-24f,
                             -0.0f,           0x1p-14f - 0x1p-26f, 0.1f};
     while (x.size() < 16) x.push_back(0.3f);
-    for (const Kernels* table : all_tables()) {
+    for (const Kernels* table : tested_tables()) {
         Cache cache({KvKind::kF16, 16, 16}, 16, 16);
         cache.store(*table, 7, x.data(), x.data());
         for (int64_t d = 0; d < 16; ++d) {

@@ -107,7 +107,7 @@ TEST(Math, LanesEqualScalars) {
     });
     std::vector<float> want(x.size()), got(x.size());
     for (size_t i = 0; i < x.size(); ++i) want[i] = tanh_f32(x[i]);
-    for (const Kernels* table : all_tables()) {
+    for (const Kernels* table : tested_tables()) {
         table->softcap(x.data(), 1.0f, int64_t(x.size()), got.data());
         EXPECT_TRUE(same_bits(got, want)) << table->name;
     }
@@ -117,7 +117,7 @@ TEST(Math, LanesEqualScalars) {
         if (v <= 0) low.push_back(v);
     }
     low.push_back(0.0f);
-    for (const Kernels* table : all_tables()) {
+    for (const Kernels* table : tested_tables()) {
         std::vector<float> e(low.size());
         float total = table->softmax(low.data(), int64_t(low.size()), e.data());
         ASSERT_TRUE(std::isfinite(total));

@@ -18,10 +18,6 @@ inline const Kernels& scalar_table() {
     return *all().tables[0];
 }
 
-inline std::vector<const Kernels*> all_tables() {
-    return sterna::testing::tested_tables();
-}
-
 inline std::vector<float> random_row(int64_t n, uint32_t seed, float deviation = 1.0f) {
     std::mt19937 engine(seed);
     std::normal_distribution<float> normal(0, deviation);
