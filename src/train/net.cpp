@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 
+#include "kernels/layout.h"
 #include "train/net_impl.h"
 
 namespace sterna::train {
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int64_t kMaxSize = 1 << 20;                  // of any dimension
 constexpr int64_t kMaxParameters = int64_t(1) << 31;   // 32 GiB with gradients and packed copies
+constexpr int64_t kBlock = 256;                        // columns of a block of WeightKind::kTQ2_0
 constexpr float kSmallestMean = 1e-5f;                 // of the magnitudes of a ternary matrix, as in BitNet's own code
 
 // A counter through a mixing function (Steele, Lea and Flood 2014).
@@ -75,7 +77,8 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
     }
 }
 
-Transformer::Transformer(const NetConfig& config, ThreadPool& pool) : config_(config), pool_(pool) {
+Transformer::Transformer(const NetConfig& config, ThreadPool& pool, bool integers)
+    : config_(config), pool_(pool), integers_(integers) {
     q_width_ = int64_t(config.n_heads) * config.head_dim;
     kv_width_ = int64_t(config.n_kv_heads) * config.head_dim;
     qkv_width_ = q_width_ + 2 * kv_width_;
@@ -175,7 +178,13 @@ void Transformer::lay_out_memory() {
     };
     for (Layer& layer : layers_) {
         for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
-            linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
+            if (integers_ && linear->ternary && linear->n_in % kBlock == 0) {
+                const int64_t panels = round_up(linear->n_out, kernels::kPanelRows) / kernels::kPanelRows;
+                linear->integers = reinterpret_cast<uint8_t*>(
+                    allocate<int8_t>(panels * kernels::panel_bytes(kernels::WeightKind::kTQ2_0, linear->n_in)));
+            } else {
+                linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
+            }
             linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
             if (linear->ternary) linear->column_scale = allocate<float>(linear->n_out);
         }
@@ -209,7 +218,10 @@ void Transformer::lay_out_memory() {
     qkv_turned_ = allocate<float>(turned_floats(max_tokens_, qkv_width_));
     token_loss_ = allocate<float>(max_tokens_);
 
-    const int64_t scratch = std::max({3 * kTile * widest_, kTile * (vocab + 2 * width), outer_scratch_floats(),
+    ones_ = allocate<float>(kTile * (widest_ / kBlock + 1));
+    std::fill_n(ones_, kTile * (widest_ / kBlock + 1), 1.0f);
+    const int64_t scratch = std::max({3 * kTile * widest_ + kernels::kMatmulScratchBytes / int64_t(sizeof(float)),
+                                      kTile * (vocab + 2 * width), outer_scratch_floats(),
                                       attention_floats(config_.context, config_.head_dim)});
     for (int worker = 0; worker < pool_.size(); ++worker) scratch_.push_back(allocate<float>(scratch));
     documents_.reserve(size_t(max_tokens_));
@@ -274,6 +286,33 @@ void Transformer::quantize_weights() {
     }
 }
 
+// kernels/layout.h: words of 16 rows side by side, then the scales. A byte holds columns 32 apart, two bits each.
+void Transformer::pack_integers(const Linear& linear) const {
+    constexpr auto kKind = kernels::WeightKind::kTQ2_0;
+    constexpr int64_t kHalf = kBlock / 2, kPlane = 32, kWords = kBlock / 16;
+    constexpr uint16_t kOne = 0x3c00;
+    const int64_t n_blocks = linear.n_in / kBlock, panel_bytes = kernels::panel_bytes(kKind, linear.n_in);
+    std::memset(linear.integers, 0, size_t(round_up(linear.n_out, kernels::kPanelRows) / kernels::kPanelRows *
+                                           panel_bytes));
+    for (int64_t row = 0; row < linear.n_out; ++row) {
+        const int64_t lane = row % kernels::kPanelRows;
+        uint8_t* panel = linear.integers + row / kernels::kPanelRows * panel_bytes;
+        for (int64_t block = 0; block < n_blocks; ++block) {
+            const float* from = ternary_ + linear.offset + row * linear.n_in + block * kBlock;
+            uint8_t bytes[kBlock / 4];
+            for (int64_t i = 0; i < kBlock / 4; ++i) {
+                const float* x = from + i / kPlane * kHalf + i % kPlane;
+                bytes[i] = uint8_t((int(x[0]) + 1) | (int(x[kPlane]) + 1) << 2 | (int(x[2 * kPlane]) + 1) << 4 |
+                                   (int(x[3 * kPlane]) + 1) << 6);
+            }
+            for (int64_t word = 0; word < kWords; ++word)
+                std::memcpy(panel + ((block * kWords + word) * kernels::kPanelRows + lane) * 4, bytes + 4 * word, 4);
+            std::memcpy(panel + kernels::halves_offset(kKind, n_blocks) + (block * kernels::kPanelRows + lane) * 2,
+                        &kOne, 2);
+        }
+    }
+}
+
 void Transformer::pack_weights() {
     if (config_.ternary) quantize_weights();
     constexpr int kLinears = 4;
@@ -290,6 +329,8 @@ void Transformer::pack_weights() {
         if (backward) {
             pack_b(*table_, false, backward_values + linear.offset, linear.n_in, linear.n_out, linear.n_in,
                    linear.backward);
+        } else if (linear.integers) {
+            pack_integers(linear);
         } else {
             pack_b(*table_, true, forward_values + linear.offset, linear.n_in, linear.n_in, linear.n_out,
                    linear.forward);

@@ -1,6 +1,13 @@
+#include "kernels/layout.h"
 #include "train/net_impl.h"
 
 namespace sterna::train {
+
+Transformer::RowsOfBytes Transformer::rows_of_bytes(const Tile& tile) const {
+    float* bytes = tile.scratch + 2 * kTile * widest_;
+    return {reinterpret_cast<int8_t*>(bytes), reinterpret_cast<int16_t*>(bytes + kTile * widest_ / 2),
+            reinterpret_cast<uint8_t*>(bytes + kTile * widest_)};
+}
 
 // Keeps a tile's input of a linear layer; where it is ternary, the rows become the integers that it multiplies.
 void Transformer::keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const {
@@ -8,14 +15,44 @@ void Transformer::keep(const Input& input, const Linear& linear, const Tile& til
     const int64_t at = block * round_up(n, kPanelColumns) + row * kPanelColumns;
     constexpr int64_t kPanel = kDepth * kPanelColumns;
     if (!linear.ternary) return table_->pack_rows(rows, n, tile.n, n, kPanel, input.panels + at);
-    int8_t* q = reinterpret_cast<int8_t*>(tile.scratch + 2 * kTile * widest_);
-    for (int64_t i = 0; i < tile.n; ++i)
-        input.scale[tile.first + i] = table_->quantize_row(rows + i * n, n, q + i * n, rows + i * n);
-    table_->pack_rows_s8(q, n, tile.n, n, kPanel, input.panels_s8 + at);
+    const RowsOfBytes bytes = rows_of_bytes(tile);
+    for (int64_t i = 0; i < tile.n; ++i) {
+        float* x = rows + i * n;
+        input.scale[tile.first + i] =
+            table_->quantize_row(x, n, bytes.q + i * n, linear.integers ? nullptr : x,
+                                 linear.integers ? bytes.sums + i * (n / kPanelColumns) : nullptr);
+    }
+    table_->pack_rows_s8(bytes.q, n, tile.n, n, kPanel, input.panels_s8 + at);
 }
 
 void Transformer::multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows,
                            float* out) const {
+    if (linear.integers) {
+        const RowsOfBytes bytes = rows_of_bytes(tile);
+        constexpr int kKind = int(kernels::WeightKind::kTQ2_0);
+        const int64_t n_blocks = linear.n_in / 256;
+        const int64_t n_panels = round_up(linear.n_out, kernels::kPanelRows) / kernels::kPanelRows;
+        rows_->matmul[kKind]({.weights = linear.integers,
+                              .panel_bytes = kernels::panel_bytes(kernels::WeightKind::kTQ2_0, linear.n_in),
+                              .panel_begin = 0,
+                              .panel_end = n_panels,
+                              .n_rows = linear.n_out,
+                              .n_cols = linear.n_in,
+                              .x = {nullptr, bytes.q, ones_, bytes.sums, n_blocks, linear.n_in / 16},
+                              .n_tokens = tile.n,
+                              .out = out,
+                              .out_stride = linear.n_out,
+                              .scratch = bytes.product});
+    } else {
+        multiply_floats(linear, tile, rows, out);
+    }
+    if (!linear.ternary) return;
+    // The sums are integers below 2^24 for up to 2^17 columns: exact, in whatever order.
+    for (int64_t i = 0; i < tile.n; ++i)
+        table_->scale_columns(out + i * linear.n_out, input.scale[tile.first + i], linear.column_scale, linear.n_out);
+}
+
+void Transformer::multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const {
     table_->gemm({.m = tile.n,
                   .n = linear.n_out,
                   .k = linear.n_in,
@@ -29,10 +66,6 @@ void Transformer::multiply(const Linear& linear, const Input& input, const Tile&
                   .c = out,
                   .c_row = linear.n_out,
                   .add = false});
-    if (!linear.ternary) return;
-    // The sums are integers below 2^24 for up to 2^17 columns: exact, in whatever order.
-    for (int64_t i = 0; i < tile.n; ++i)
-        table_->scale_columns(out + i * linear.n_out, input.scale[tile.first + i], linear.column_scale, linear.n_out);
 }
 
 void Transformer::forward(const Chunk& chunk) {

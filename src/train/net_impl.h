@@ -26,7 +26,8 @@ struct Linear {
     int64_t offset;  // of the first in these arrays
     int64_t n_in, n_out;
     bool ternary;
-    float* forward;       // packed [n_in, n_out]; ternary: -1, 0, 1
+    float* forward;       // packed [n_in, n_out]; ternary: -1, 0, 1; null where `integers` takes its place
+    uint8_t* integers;    // ternary, n_in a multiple of 256: as WeightKind::kTQ2_0 with all scales 1
     float* backward;      // packed [n_out, n_in]; ternary: times the scale
     float* column_scale;  // [n_out], ternary only
 };
@@ -57,7 +58,9 @@ struct Layer {
 
 class Transformer final : public Net {
 public:
-    Transformer(const NetConfig& config, ThreadPool& pool);  // throws std::bad_alloc
+    // Ternary products by integer kernels where the width allows, or all by floats (for tests: the bits are the same).
+    // Throws std::bad_alloc.
+    Transformer(const NetConfig& config, ThreadPool& pool, bool integers = true);
 
     const NetConfig& config() const override { return config_; }
     std::span<Parameter> parameters() override { return parameters_; }
@@ -82,7 +85,13 @@ private:
     struct Tile {
         int64_t first, n;
         int index;
-        float* scratch;  // [2][kTile][widest_], then room for [kTile][widest_] bytes
+        float* scratch;  // [2][kTile][widest_], then a RowsOfBytes
+    };
+    // A tile's rows as bytes, the sums of each 16 of them, and what the integer product works in.
+    struct RowsOfBytes {
+        int8_t* q;
+        int16_t* sums;
+        uint8_t* product;  // kernels::kMatmulScratchBytes
     };
     // The parameters of norms, in the order in which their gradients of a tile lie side by side.
     struct NormGradient {
@@ -97,6 +106,7 @@ private:
     void lay_out_memory();
     void pack_weights();
     void quantize_weights();
+    void pack_integers(const Linear& linear) const;
     Loss run(const Batch& batch, bool gradients, float scale);
     void find_documents(const Chunk& chunk);
     void embed(const Chunk& chunk);
@@ -106,8 +116,10 @@ private:
     void forward(const Chunk& chunk);
     void forward_qkv(const Layer& layer, const Tile& tile);
     void forward_rest(const Layer& layer, const Tile& tile, float* x_out);
+    RowsOfBytes rows_of_bytes(const Tile& tile) const;
     void keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const;
     void multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows, float* out) const;
+    void multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const;
     AttentionSpan attention_span(const Layer& layer, const Document& document, int64_t kv_head, int worker) const;
 
     // net_backward.cpp
@@ -140,6 +152,7 @@ private:
 
     NetConfig config_;
     ThreadPool& pool_;
+    const bool integers_;
     const NetKernels* table_ = nullptr;            // of the current call
     const kernels::Kernels* rows_ = nullptr;       // likewise
     int64_t q_width_, kv_width_, qkv_width_, widest_, max_tokens_, head_tokens_;
@@ -156,6 +169,7 @@ private:
     float* head_backward_;                       // packed [vocab, width]
     float *ternary_, *dequantized_;              // as values_: -1, 0, 1 and these times their scales
     std::vector<float> ternary_scale_;           // per parameter
+    float* ones_;                                // [kTile][widest_ / 256], scales of the integer product's activations
     std::vector<float*> scratch_;                // per worker
 
     float* x_out_;                   // [tokens, width] after the last layer

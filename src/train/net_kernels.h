@@ -83,8 +83,8 @@ struct NetKernels {
                                float* dup);
 
     // One scale for the whole row: s = max(max|x|, 1e-5) / 127, q = x * (1 / s) to the nearest even integer, also as
-    // floats (which may replace x). Returns s.
-    float (*quantize_row)(const float* x, int64_t n, int8_t* q, float* as_float);
+    // floats (which may replace x) unless as_float is null, and each 16 added up unless sums is null. Returns s.
+    float (*quantize_row)(const float* x, int64_t n, int8_t* q, float* as_float, int16_t* sums);
     void (*s8_to_f32)(const int8_t* q, int64_t n, float* y);
     // y = y * (row_scale * column_scale)
     void (*scale_columns)(float* y, float row_scale, const float* column_scale, int64_t n);

@@ -302,7 +302,7 @@ void relu2_mul_backward(const float* gate, const float* up, const float* dy, int
     });
 }
 
-float quantize_row(const float* x, int64_t n, int8_t* q, float* as_float) {
+float quantize_row(const float* x, int64_t n, int8_t* q, float* as_float, int16_t* sums) {
     F32 largest = zero_f32();
     for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { largest = max(largest, abs(lanes.load(x + i))); });
     float top = max_lane(largest);
@@ -310,10 +310,15 @@ float quantize_row(const float* x, int64_t n, int8_t* q, float* as_float) {
     const F32 inverse = splat(127.0f / top), limit = splat(127.0f), low = splat(-127.0f);
     for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
         I32 rounded = round_i32(min(max(lanes.load(x + i) * inverse, low), limit));
-        lanes.put(as_float + i, to_f32(rounded));
-        if (i + kLanes <= n) return store_s8(q + i, rounded);
+        if (as_float) lanes.put(as_float + i, to_f32(rounded));
         alignas(64) int32_t values[kLanes];
-        store(values, rounded);
+        if (i + kLanes > n || sums) store(values, rounded);
+        if (sums) {
+            int32_t sum = 0;
+            for (int lane = 0; lane < kLanes; ++lane) sum += values[lane];
+            sums[i / kLanes] = int16_t(sum);
+        }
+        if (i + kLanes <= n) return store_s8(q + i, rounded);
         for (int64_t lane = 0; i + lane < n; ++lane) q[i + lane] = int8_t(values[lane]);
     });
     return top / 127.0f;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tiny_net.h"
+#include "train/net_impl.h"
 #include "train/net_kernels.h"
 #include "train/optimizer.h"
 
@@ -74,6 +75,25 @@ TEST_P(SameBits, AnyInstructionSet) {
     }
     use_kernels(nullptr);
     if (tables.n == 1) GTEST_SKIP() << "this CPU runs the scalar table only";
+}
+
+TEST(TernaryProducts, IntegersGiveTheBitsOfFloats) {
+    NetConfig config = config_of(true);
+    config.width = 256;
+    config.head_dim = 64;
+    config.n_heads = 4;
+    config.ffn_width = 512;
+    ThreadPool pool(2);
+    const OwnedBatch batch = make_batch(config.vocab_size, 2, 75, 3);
+    std::vector<float> results[2];
+    for (bool integers : {false, true}) {
+        Transformer net(config, pool, integers);
+        net.initialize(9);
+        std::vector<float>& result = results[integers];
+        result.push_back(float(net.loss_and_gradients(batch.batch, 1e-3f).sum));
+        for (const Parameter& p : net.parameters()) result.insert(result.end(), p.gradient.begin(), p.gradient.end());
+    }
+    EXPECT_TRUE(same(results[0], results[1]));
 }
 
 INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Bool(),
