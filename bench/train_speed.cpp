@@ -1,7 +1,7 @@
 // Training speed of one network on random tokens, and the machine's float32 peak in the same run: bench/train_speed.py
 // starts it beside PyTorch.
-//   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [TYPE]
-// A line of JSON per step would hide warm-up, so: steps until SECONDS have passed, at least three; the median step counts.
+//   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16]
+// Steps until SECONDS have passed, at least three, after one that does not count; prints the median as JSON.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -61,7 +61,7 @@ double peak_flops(int n_threads, ThreadPool& pool, double& processor) {
 int main(int argc, char** argv) {
     if (argc < 13) {
         std::fprintf(stderr,
-                     "train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS\n");
+                     "train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16]\n");
         return 2;
     }
     NetConfig config;
@@ -76,6 +76,7 @@ int main(int argc, char** argv) {
     const int rows = std::atoi(argv[9]), length = std::atoi(argv[10]), threads = std::atoi(argv[11]);
     const double seconds = std::atof(argv[12]);
     config.context = length;
+    config.bf16 = argc > 13 && std::strcmp(argv[13], "bf16") == 0;
     ThreadPool pool(threads);
     auto net = Net::create(config, 1, pool);
     if (!net) {

@@ -18,7 +18,11 @@ from safetensors.torch import save_file
 MARGIN = 1e-4
 ROWS, LENGTH, STEPS = 3, 20, 200
 COMMON = dict(vocab=40, width=24, layers=2, heads=4, kv_heads=2, head_dim=6, ffn=36, base=10000.0, eps=1e-5)
-NETS = {"llama": dict(COMMON, ternary=False, tied=False), "ternary": dict(COMMON, ternary=True, tied=True)}
+NETS = {
+    "llama": dict(COMMON, ternary=False, tied=False, bf16=False),
+    "llama-bf16": dict(COMMON, ternary=False, tied=False, bf16=True),
+    "ternary": dict(COMMON, ternary=True, tied=True, bf16=False),
+}
 
 
 def mix(a, b, c):
@@ -101,6 +105,23 @@ class Rounding:
         return x + (cls.round(x * scale, 127.0) / scale - x).detach()
 
 
+class RoundedProduct(torch.autograd.Function):
+    """a @ b with both, and the gradient of the result, rounded to bfloat16; sums are not."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        a, b = a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype)
+        ctx.save_for_backward(a, b)
+        return a @ b
+
+    @staticmethod
+    def backward(ctx, gradient):
+        a, b = ctx.saved_tensors
+        gradient = gradient.bfloat16().to(gradient.dtype)
+        da, db = gradient @ b.mT, a.mT @ gradient
+        return da, db.sum_to_size(b.shape)
+
+
 def norm(x, weight, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
 
@@ -125,11 +146,12 @@ def loss_sum(net, w, tokens, targets, weights, documents):
         positions[:, t] = torch.where(documents[:, t] == documents[:, t - 1], positions[:, t - 1] + 1, 0)
     visible = (documents[:, :, None] == documents[:, None, :]) & torch.ones(length, length, dtype=torch.bool).tril()
     eps, ternary = net["eps"], net["ternary"]
+    multiply = RoundedProduct.apply if net["bf16"] else torch.matmul
 
     def linear(x, name):
         if ternary:
             return F.linear(Rounding.activation(x), Rounding.weight(w[name]))
-        return F.linear(x, w[name])
+        return multiply(x, w[name].T)
 
     def heads(x, n):
         return x.reshape(rows, length, n, net["head_dim"])
@@ -143,9 +165,10 @@ def loss_sum(net, w, tokens, targets, weights, documents):
         v = heads(linear(h, p + "attn_v.weight"), net["kv_heads"])
         group = net["heads"] // net["kv_heads"]
         k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
-        scores = torch.einsum("rqhd,rkhd->rhqk", q, k) / math.sqrt(net["head_dim"])
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+        scores = multiply(q, k.mT) / math.sqrt(net["head_dim"])
         scores = scores.masked_fill(~visible[:, None], -math.inf)
-        h = torch.einsum("rhqk,rkhd->rqhd", scores.softmax(-1), v).reshape(rows, length, -1)
+        h = multiply(scores.softmax(-1), v).transpose(1, 2).reshape(rows, length, -1)
         if ternary:
             h = norm(h, w[p + "attn_sub_norm.weight"], eps)
         x = x + linear(h, p + "attn_output.weight")
@@ -156,7 +179,7 @@ def loss_sum(net, w, tokens, targets, weights, documents):
         else:
             h = F.silu(gate) * up
         x = x + linear(h, p + "ffn_down.weight")
-    logits = F.linear(norm(x, w["output_norm.weight"], eps), w["token_embd.weight" if net["tied"] else "output.weight"])
+    logits = multiply(norm(x, w["output_norm.weight"], eps), w["token_embd.weight" if net["tied"] else "output.weight"].T)
     losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none")
     return (losses * weights.flatten().to(losses.dtype)).sum()
 

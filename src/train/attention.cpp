@@ -87,6 +87,7 @@ void attention_forward(const NetKernels& table, const AttentionSpan& s) {
                 const int64_t visible = first + i + 1;
                 s.log_sum[(first + i) * s.log_sum_row + head] = kernels::active().softmax(row, visible, row);
                 std::fill(row + visible, row + n_keys, 0.0f);
+                if (s.bf16) table.round_bf16(row, visible, row);
             }
             table.gemm({.m = rows,
                           .n = s.head_dim,
@@ -142,8 +143,14 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                 float* dp = scratch.more_scores + i * scratch.score_row;
                 const int64_t visible = first + i + 1;
                 table.exp_minus(p, s.log_sum[(first + i) * s.log_sum_row + head], visible, p);
-                const float delta = table.dot(dout + i * s.out_row, out + i * s.out_row, s.head_dim);
+                // The sum of p * dp: without rounding that is dout . out, which is shorter.
+                const float delta = s.bf16 ? table.dot(p, dp, visible)
+                                           : table.dot(dout + i * s.out_row, out + i * s.out_row, s.head_dim);
                 table.softmax_backward(p, dp, delta, scale, visible, dp);
+                if (s.bf16) {
+                    table.round_bf16(p, visible, p);
+                    table.round_bf16(dp, visible, dp);
+                }
                 std::fill(p + visible, p + n_keys, 0.0f);
                 std::fill(dp + visible, dp + n_keys, 0.0f);
             }

@@ -20,6 +20,7 @@ struct AttentionSpan {
     float* log_sum;
     int64_t log_sum_row;
     float* scratch;  // attention_floats(length, head_dim)
+    bool bf16;       // probabilities and their gradients are rounded as well; q, k, v and dout come rounded
 };
 int64_t attention_floats(int64_t length, int64_t head_dim);
 

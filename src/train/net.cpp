@@ -161,7 +161,7 @@ void Transformer::lay_out_memory() {
     std::fill_n(gradients_.data(), n_values, 0.0f);
     std::fill_n(values_.data(), n_values, 0.0f);
     ternary_ = allocate<float>(config_.ternary ? n_values : 0);
-    dequantized_ = allocate<float>(config_.ternary ? n_values : 0);
+    factors_ = config_.ternary || config_.bf16 ? allocate<float>(n_values) : values_.data();
     ternary_scale_.resize(parameters_.size());
 
     const int64_t width = config_.width, ffn = config_.ffn_width, vocab = config_.vocab_size;
@@ -264,21 +264,28 @@ void Transformer::zero_gradients() {
     });
 }
 
-// Scales first, in rows and then over rows, each in order.
+// Every matrix as the products see it: a ternary one's scale first, its sum in rows and then over rows, each in order.
 void Transformer::quantize_weights() {
     pool_.run(int(parameters_.size()), [&](int task, int) {
         const Parameter& p = parameters_[size_t(task)];
-        if (!p.ternary) return;
+        if (!p.ternary) {
+            const int64_t at = p.value.data() - values_.data(), n = p.rows * p.cols;
+            if (config_.bf16) return table_->round_bf16(p.value.data(), n, factors_ + at);
+            std::copy_n(p.value.data(), n, factors_ + at);
+            return;
+        }
         double sum = 0;
         for (int64_t row = 0; row < p.rows; ++row) sum += double(table_->sum_abs(p.value.data() + row * p.cols, p.cols));
         const float mean = std::max(float(sum / double(p.rows * p.cols)), kSmallestMean);
         ternary_scale_[size_t(task)] = mean;
         const int64_t at = p.value.data() - values_.data(), n = p.rows * p.cols;
         table_->ternarize(p.value.data(), 1.0f / mean, n, ternary_ + at);
-        rows_->scale(ternary_ + at, mean, n, dequantized_ + at);
+        rows_->scale(ternary_ + at, mean, n, factors_ + at);
+        if (config_.bf16) table_->round_bf16(factors_ + at, n, factors_ + at);
     });
     for (const Layer& layer : layers_) {
         for (const Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
+            if (!linear->ternary) continue;
             float* scale = linear->column_scale;
             for (int i = linear->first_parameter; i < linear->first_parameter + linear->n_parameters; ++i)
                 scale = std::fill_n(scale, parameters_[size_t(i)].rows, ternary_scale_[size_t(i)]);
@@ -314,20 +321,19 @@ void Transformer::pack_integers(const Linear& linear) const {
 }
 
 void Transformer::pack_weights() {
-    if (config_.ternary) quantize_weights();
+    if (config_.ternary || config_.bf16) quantize_weights();
     constexpr int kLinears = 4;
     pool_.run(2 * (int(layers_.size()) * kLinears + 1), [&](int task, int) {
         const bool backward = task % 2 == 1;
         if (task < 2)
-            return pack_b(*table_, !backward, weight(output_), config_.width, backward ? config_.vocab_size : config_.width,
+            return pack_b(*table_, !backward, factors_ + (weight(output_) - values_.data()), config_.width, backward ? config_.vocab_size : config_.width,
                           backward ? config_.width : config_.vocab_size, backward ? head_backward_ : head_forward_);
         const Layer& layer = layers_[size_t((task / 2 - 1) / kLinears)];
         const Linear* linears[kLinears] = {&layer.gate_up, &layer.down, &layer.qkv, &layer.attention_output};
         const Linear& linear = *linears[(task / 2 - 1) % kLinears];
-        const float* forward_values = linear.ternary ? ternary_ : values_.data();
-        const float* backward_values = linear.ternary ? dequantized_ : values_.data();
+        const float* forward_values = linear.ternary ? ternary_ : factors_;
         if (backward) {
-            pack_b(*table_, false, backward_values + linear.offset, linear.n_in, linear.n_out, linear.n_in,
+            pack_b(*table_, false, factors_ + linear.offset, linear.n_in, linear.n_out, linear.n_in,
                    linear.backward);
         } else if (linear.integers) {
             pack_integers(linear);

@@ -30,6 +30,7 @@ struct NetConfig {
     float norm_epsilon = 1e-5f;
     bool tied_embedding = true;  // the output matrix is the embedding
     float init_deviation = 0.02f;
+    bool bf16 = false;  // inputs of matrix products are rounded to bfloat16; sums, weights and everything else stay float32
 };
 
 enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm };

@@ -27,6 +27,13 @@ void Transformer::turn(const float* rows, int64_t n, const Tile& tile, float* tu
                         turned + block * round_up(n, kPanelRows) + row * kPanelRows);
 }
 
+// The rows, or a rounded copy: gradients of the residual stream stay as they are.
+const float* Transformer::rounded(const float* rows, int64_t n, float* space) const {
+    if (!config_.bf16) return rows;
+    table_->round_bf16(rows, n, space);
+    return space;
+}
+
 void Transformer::add_product(const Linear& linear, const Input& input, const float* turned, int64_t n_tokens) {
     products_.push_back({turned, input.panels, input.panels_s8, input.scale, n_tokens,
                          gradients_.data() + linear.offset, linear.n_out, linear.n_in});
@@ -96,24 +103,27 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
     const float epsilon = config_.norm_epsilon;
     float* wide = tile.scratch;                     // [tile.n, ffn]
     float* narrow = tile.scratch + kTile * widest_;  // [tile.n, width]
+    float* space = tile.scratch + 2 * kTile * widest_;
     const float* dx = dx_ + tile.first * width;
     float* gates = layer.gate_up_out + tile.first * 2 * ffn;
 
-    turn(dx, width, tile, down_turned_);
-    multiply_back(layer.down, tile, dx, wide);
+    const float* dy = rounded(dx, tile.n * width, space);
+    turn(dy, width, tile, down_turned_);
+    multiply_back(layer.down, tile, dy, wide);
     for (int64_t i = 0; i < tile.n; ++i) {
         float* gate = gates + i * 2 * ffn;
         float* up = gate + ffn;
-        float* dy = wide + i * ffn;
+        float* dproduct = wide + i * ffn;
         if (!config_.ternary) {
-            table_->silu_mul_backward(gate, up, dy, ffn, gate, up);
+            table_->silu_mul_backward(gate, up, dproduct, ffn, gate, up);
             continue;
         }
         rows_->relu2_mul(gate, up, ffn, narrow);
-        table_->rms_norm_backward(narrow, weight(layer.ffn_sub_norm), dy, epsilon, ffn, nullptr, dy,
+        table_->rms_norm_backward(narrow, weight(layer.ffn_sub_norm), dproduct, epsilon, ffn, nullptr, dproduct,
                                   norm_gradient(tile, layer.ffn_sub_norm));
-        table_->relu2_mul_backward(gate, up, dy, ffn, gate, up);
+        table_->relu2_mul_backward(gate, up, dproduct, ffn, gate, up);
     }
+    round_rows(gates, tile.n * 2 * ffn);
     turn(gates, 2 * ffn, tile, gate_up_turned_);
     multiply_back(layer.gate_up, tile, gates, narrow);
     float* middle = dx_middle_ + tile.first * width;
@@ -122,14 +132,15 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
                                   epsilon, width, dx + i * width, middle + i * width,
                                   norm_gradient(tile, layer.ffn_norm));
     float* dattended = dattended_ + tile.first * q_width_;
-    turn(middle, width, tile, output_turned_);
-    multiply_back(layer.attention_output, tile, middle, dattended);
-    if (layer.attn_sub_norm < 0) return;
-    for (int64_t i = 0; i < tile.n; ++i) {
-        float* dy = dattended + i * q_width_;
-        table_->rms_norm_backward(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), dy,
-                                  epsilon, q_width_, nullptr, dy, norm_gradient(tile, layer.attn_sub_norm));
+    dy = rounded(middle, tile.n * width, space);
+    turn(dy, width, tile, output_turned_);
+    multiply_back(layer.attention_output, tile, dy, dattended);
+    for (int64_t i = 0; i < tile.n && layer.attn_sub_norm >= 0; ++i) {
+        float* row = dattended + i * q_width_;
+        table_->rms_norm_backward(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), row,
+                                  epsilon, q_width_, nullptr, row, norm_gradient(tile, layer.attn_sub_norm));
     }
+    round_rows(dattended, tile.n * q_width_);
 }
 
 // From dqkv_, rotated, and dx_middle_ to the gradient of the layer's input, dx_.
@@ -143,6 +154,7 @@ void Transformer::backward_qkv(const Layer& layer, const Tile& tile) {
                negative_sines_ + at);
     }
     float* dinput = tile.scratch;
+    round_rows(dqkv, tile.n * qkv_width_);
     turn(dqkv, qkv_width_, tile, qkv_turned_);
     multiply_back(layer.qkv, tile, dqkv, dinput);
     for (int64_t i = 0; i < tile.n; ++i) {

@@ -9,12 +9,19 @@ Transformer::RowsOfBytes Transformer::rows_of_bytes(const Tile& tile) const {
             reinterpret_cast<uint8_t*>(bytes + kTile * widest_)};
 }
 
+void Transformer::round_rows(float* rows, int64_t n) const {
+    if (config_.bf16) table_->round_bf16(rows, n, rows);
+}
+
 // Keeps a tile's input of a linear layer; where it is ternary, the rows become the integers that it multiplies.
 void Transformer::keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const {
     const int64_t n = linear.n_in, block = tile.first / kDepth * kDepth, row = tile.first - block;
     const int64_t at = block * round_up(n, kPanelColumns) + row * kPanelColumns;
     constexpr int64_t kPanel = kDepth * kPanelColumns;
-    if (!linear.ternary) return table_->pack_rows(rows, n, tile.n, n, kPanel, input.panels + at);
+    if (!linear.ternary) {
+        round_rows(rows, tile.n * n);
+        return table_->pack_rows(rows, n, tile.n, n, kPanel, input.panels + at);
+    }
     const RowsOfBytes bytes = rows_of_bytes(tile);
     for (int64_t i = 0; i < tile.n; ++i) {
         float* x = rows + i * n;
@@ -97,6 +104,7 @@ void Transformer::forward_qkv(const Layer& layer, const Tile& tile) {
         rotate(out + i * qkv_width_, config_.n_heads + config_.n_kv_heads, config_.head_dim, pairs, cosines_ + at,
                sines_ + at);
     }
+    round_rows(out, tile.n * qkv_width_);
 }
 
 AttentionSpan Transformer::attention_span(const Layer& layer, const Document& document, int64_t kv_head,
@@ -114,7 +122,8 @@ AttentionSpan Transformer::attention_span(const Layer& layer, const Document& do
             .out_row = q_width_,
             .log_sum = layer.log_sum + document.first * config_.n_heads + kv_head * group,
             .log_sum_row = config_.n_heads,
-            .scratch = scratch_[size_t(worker)]};
+            .scratch = scratch_[size_t(worker)],
+            .bf16 = config_.bf16};
 }
 
 // From what attention gave to the next layer's input.

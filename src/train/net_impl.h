@@ -127,6 +127,8 @@ private:
     void backward_rest(const Layer& layer, const Tile& tile);
     void backward_qkv(const Layer& layer, const Tile& tile);
     void multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const;
+    void round_rows(float* rows, int64_t n) const;
+    const float* rounded(const float* rows, int64_t n, float* space) const;
     void turn(const float* rows, int64_t n, const Tile& tile, float* turned) const;
     void add_product(const Linear& linear, const Input& input, const float* turned, int64_t n_tokens);
     void run_products();
@@ -167,7 +169,9 @@ private:
     float *cosines_, *sines_, *negative_sines_;  // [context, head_dim / 2]
     float* head_forward_;                        // packed [width, vocab]
     float* head_backward_;                       // packed [vocab, width]
-    float *ternary_, *dequantized_;              // as values_: -1, 0, 1 and these times their scales
+    float* ternary_;                             // as values_: -1, 0, 1
+    float* factors_;                             // as values_: ternary values times their scales, and rounded if so asked;
+                                                 // values_ itself where neither applies
     std::vector<float> ternary_scale_;           // per parameter
     float* ones_;                                // [kTile][widest_ / 256], scales of the integer product's activations
     std::vector<float*> scratch_;                // per worker

@@ -98,6 +98,9 @@ struct NetKernels {
     // ds = p * (dp - delta) * scale
     void (*softmax_backward)(const float* p, const float* dp, float delta, float scale, int64_t n, float* ds);
 
+    // To bfloat16 and back, nearest even.
+    void (*round_bf16)(const float* x, int64_t n, float* y);
+
     void (*adam)(const AdamArgs& args);
     // y = a * x + b * y
     void (*scale_add)(float a, const float* x, float b, int64_t n, float* y);

@@ -368,6 +368,14 @@ void softmax_backward(const float* p, const float* dp, float delta, float scale,
     });
 }
 
+void round_bf16(const float* x, int64_t n, float* y) {
+    const I32 almost_half = splat(int32_t(0x7fff)), one = splat(int32_t(1)), high = splat(int32_t(0xffff0000u));
+    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
+        const I32 bits = as_i32(lanes.load(x + i));
+        lanes.put(y + i, as_f32((bits + almost_half + (shr<16>(bits) & one)) & high));
+    });
+}
+
 void adam(const AdamArgs& a) {
     const F32 clip = splat(a.gradient_scale), beta1 = splat(a.beta1), beta2 = splat(a.beta2);
     const F32 rest1 = splat(1.0f - a.beta1), rest2 = splat(1.0f - a.beta2);
@@ -412,6 +420,7 @@ const NetKernels STERNA_TABLE = {
     .sum_abs = sum_abs,
     .exp_minus = exp_minus,
     .softmax_backward = softmax_backward,
+    .round_bf16 = round_bf16,
     .adam = adam,
     .scale_add = scale_add,
 };

@@ -1,4 +1,5 @@
 // Loss, every gradient and a loss curve against PyTorch: tools/make_train_golden.py.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -46,8 +47,8 @@ private:
     std::map<std::string, Bytes> tensors_;
 };
 
-std::unique_ptr<Net> tiny_net(bool ternary, uint32_t salt, ThreadPool& pool) {
-    auto net = Net::create(tiny_config(ternary), 1, pool);
+std::unique_ptr<Net> tiny_net(bool ternary, bool bf16, uint32_t salt, ThreadPool& pool) {
+    auto net = Net::create(tiny_config(ternary, bf16), 1, pool);
     if (!net) throw std::runtime_error(net.error().message);
     set_tiny_weights(**net, salt);
     return std::move(*net);
@@ -56,7 +57,7 @@ std::unique_ptr<Net> tiny_net(bool ternary, uint32_t salt, ThreadPool& pool) {
 class AgainstPyTorch : public testing::TestWithParam<const char*> {
 protected:
     const std::string name_ = GetParam();
-    const bool ternary_ = name_ == "ternary";
+    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16";
     const Golden golden_{name_};
     ThreadPool pool_{2};
 };
@@ -64,7 +65,7 @@ protected:
 TEST_P(AgainstPyTorch, EveryGradient) {
     const auto salt = golden_.values<int32_t>("salt");
     ASSERT_EQ(salt.size(), 1u);
-    auto net = tiny_net(ternary_, uint32_t(salt[0]), pool_);
+    auto net = tiny_net(ternary_, bf16_, uint32_t(salt[0]), pool_);
     const OwnedBatch batch = make_batch(40, 3, 20, uint32_t(salt[0]));
     net->zero_gradients();
     const Net::Loss loss = net->loss_and_gradients(batch.batch, 1.0f);
@@ -93,14 +94,14 @@ TEST_P(AgainstPyTorch, EveryGradient) {
 }
 
 TEST_P(AgainstPyTorch, GradientsAddUp) {
-    auto net = tiny_net(ternary_, 7, pool_);
+    auto net = tiny_net(ternary_, bf16_, 7, pool_);
     const OwnedBatch batch = make_batch(40, 3, 20, 7);
     net->zero_gradients();
     net->loss_and_gradients(batch.batch, 1.0f);
     std::vector<std::vector<float>> once;
     for (const Parameter& p : net->parameters()) once.emplace_back(p.gradient.begin(), p.gradient.end());
     net->zero_gradients();
-    for (float scale : {0.25f, 0.75f}) net->loss_and_gradients(batch.batch, scale);
+    for (float scale : {0.5f, 0.5f}) net->loss_and_gradients(batch.batch, scale);
     for (size_t i = 0; i < once.size(); ++i) {
         const Parameter& p = net->parameters()[i];
         double difference = 0, largest = 0;
@@ -130,7 +131,7 @@ Distance distance(const std::vector<double>& curve, const std::vector<float>& re
 // A ternary network is led apart by single values that round the other way; a float network by rounding alone.
 TEST_P(AgainstPyTorch, TwoHundredSteps) {
     const uint32_t salt = uint32_t(golden_.values<int32_t>("salt").at(0));
-    auto net = tiny_net(ternary_, salt, pool_);
+    auto net = tiny_net(ternary_, bf16_, salt, pool_);
     auto optimizer = Optimizer::create({}, net->parameters(), pool_);
     const auto expected = golden_.values("curve");
     ASSERT_EQ(expected.size(), 200u);
@@ -150,12 +151,16 @@ TEST_P(AgainstPyTorch, TwoHundredSteps) {
     std::printf("relative distance of the loss from float64: mean %.1e, late %.1e; PyTorch's float32: %.1e, %.1e\n",
                 ours.mean, ours.late, theirs.mean, theirs.late);
     EXPECT_LT(ours.mean, std::max(1e-5, 2 * theirs.mean));
-    EXPECT_LT(ours.late, 0.05);
+    EXPECT_LT(ours.late, ternary_ ? 0.05 : bf16_ ? 0.02 : 1e-4);
     EXPECT_EQ(optimizer->steps(), 200);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "ternary"),
-                         [](const auto& net) { return std::string(net.param); });
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary"),
+                         [](const auto& net) {
+                             std::string name = net.param;
+                             std::replace(name.begin(), name.end(), '-', '_');
+                             return name;
+                         });
 
 }  // namespace
 }  // namespace sterna::train

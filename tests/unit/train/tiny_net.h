@@ -17,7 +17,7 @@ inline uint32_t mix(uint32_t a, uint32_t b, uint32_t c) {
     return x ^ (x >> 13);
 }
 
-inline NetConfig tiny_config(bool ternary) {
+inline NetConfig tiny_config(bool ternary, bool bf16 = false) {
     NetConfig config;
     config.ternary = ternary;
     config.vocab_size = 40;
@@ -29,6 +29,7 @@ inline NetConfig tiny_config(bool ternary) {
     config.ffn_width = 36;
     config.context = 20;
     config.tied_embedding = ternary;
+    config.bf16 = bf16;
     return config;
 }
 
