@@ -1,6 +1,6 @@
 // Training speed of one network on random tokens, and the machine's float32 peak in the same run: bench/train_speed.py
 // starts it beside PyTorch.
-//   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16]
+//   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16 | int8-gradients]
 // Steps until SECONDS have passed, at least three, after one that does not count; prints the median as JSON.
 #include <algorithm>
 #include <chrono>
@@ -46,8 +46,8 @@ double peak_flops(int n_threads, ThreadPool& pool, double& processor) {
             float* b = a + kRows * kTerms;
             float* c = b + kColumns * kTerms;
             for (int64_t i = 0; i < kRepeats; ++i)
-                table.gemm({kRows, kColumns, kTerms, a, 1, kPanelRows, kTerms * kPanelRows, b, kTerms, kColumns, c, kColumns,
-                            false});
+                table.gemm({kRows, kColumns, kTerms, a, 1, kPanelRows, kTerms * kPanelRows, b, kTerms, kColumns, c,
+                            kColumns, false});
         });
         const double flops = 2.0 * kRows * kColumns * kTerms * kRepeats * n_threads;
         best = std::max(best, flops / seconds_since(start));
@@ -61,7 +61,8 @@ double peak_flops(int n_threads, ThreadPool& pool, double& processor) {
 int main(int argc, char** argv) {
     if (argc < 13) {
         std::fprintf(stderr,
-                     "train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16]\n");
+                     "train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS "
+                     "[bf16 | int8-gradients]\n");
         return 2;
     }
     NetConfig config;
@@ -76,6 +77,7 @@ int main(int argc, char** argv) {
     const int rows = std::atoi(argv[9]), length = std::atoi(argv[10]), threads = std::atoi(argv[11]);
     const double seconds = std::atof(argv[12]);
     config.context = length;
+    config.int8_gradients = argc > 13 && std::strcmp(argv[13], "int8-gradients") == 0;
     config.bf16 = argc > 13 && std::strcmp(argv[13], "bf16") == 0;
     ThreadPool pool(threads);
     auto net = Net::create(config, 1, pool);
@@ -124,7 +126,8 @@ int main(int argc, char** argv) {
     const double processor_median = processor_times[processor_times.size() / 2];
     std::printf(
         "{\"tokens_per_second\": %.1f, \"parameters\": %.0f, \"flop_per_token\": %.0f, \"gflops\": %.2f, "
-        "\"peak_gflops\": %.2f, \"gflops_per_processor_second\": %.2f, \"peak_per_processor_second\": %.2f, \"steps\": %zu, \"loss\": %.4f, \"isa\": \"%s\"}\n",
+        "\"peak_gflops\": %.2f, \"gflops_per_processor_second\": %.2f, \"peak_per_processor_second\": %.2f, \"steps\": "
+        "%zu, \"loss\": %.4f, \"isa\": \"%s\"}\n",
         double(n) / median, n_matrix, flops, flops * double(n) / median / 1e9, peak / 1e9,
         flops * double(n) / processor_median / 1e9, processor_peak / 1e9, times.size(), loss, active_kernels().name);
     return 0;

@@ -51,18 +51,18 @@ void compute_scores(const NetKernels& table, const AttentionSpan& s, const Scrat
     for (int64_t i = 0; i < rows; ++i)
         kernels::active().scale(q + (first + i) * s.row, scale, s.head_dim, scratch.queries + i * s.head_dim);
     table.gemm({.m = rows,
-                  .n = first + rows,
-                  .k = s.head_dim,
-                  .a = scratch.queries,
-                  .a_row = s.head_dim,
-                  .a_term = 1,
-                  .a_group = kPanelRows * s.head_dim,
-                  .b = scratch.keys,
-                  .b_rows = s.head_dim,
-                  .b_columns = round_up(s.length, kPanelColumns),
-                  .c = scratch.scores,
-                  .c_row = scratch.score_row,
-                  .add = false});
+                .n = first + rows,
+                .k = s.head_dim,
+                .a = scratch.queries,
+                .a_row = s.head_dim,
+                .a_term = 1,
+                .a_group = kPanelRows * s.head_dim,
+                .b = scratch.keys,
+                .b_rows = s.head_dim,
+                .b_columns = round_up(s.length, kPanelColumns),
+                .c = scratch.scores,
+                .c_row = scratch.score_row,
+                .add = false});
 }
 
 }  // namespace
@@ -90,18 +90,18 @@ void attention_forward(const NetKernels& table, const AttentionSpan& s) {
                 if (s.bf16) table.round_bf16(row, visible, row);
             }
             table.gemm({.m = rows,
-                          .n = s.head_dim,
-                          .k = n_keys,
-                          .a = scratch.scores,
-                          .a_row = scratch.score_row,
-                          .a_term = 1,
-                          .a_group = kPanelRows * scratch.score_row,
-                          .b = scratch.values,
-                          .b_rows = s.length,
-                          .b_columns = dim_columns,
-                          .c = s.out + first * s.out_row + head * s.head_dim,
-                          .c_row = s.out_row,
-                          .add = false});
+                        .n = s.head_dim,
+                        .k = n_keys,
+                        .a = scratch.scores,
+                        .a_row = scratch.score_row,
+                        .a_term = 1,
+                        .a_group = kPanelRows * scratch.score_row,
+                        .b = scratch.values,
+                        .b_rows = s.length,
+                        .b_columns = dim_columns,
+                        .c = s.out + first * s.out_row + head * s.head_dim,
+                        .c_row = s.out_row,
+                        .add = false});
         }
     }
 }
@@ -126,18 +126,18 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
             const float* dout = g.dout + first * s.out_row + head * s.head_dim;
             compute_scores(table, s, scratch, q, first, rows);
             table.gemm({.m = rows,
-                          .n = n_keys,
-                          .k = s.head_dim,
-                          .a = dout,
-                          .a_row = s.out_row,
-                          .a_term = 1,
-                          .a_group = kPanelRows * s.out_row,
-                          .b = scratch.values,
-                          .b_rows = s.head_dim,
-                          .b_columns = columns,
-                          .c = scratch.more_scores,
-                          .c_row = scratch.score_row,
-                          .add = false});
+                        .n = n_keys,
+                        .k = s.head_dim,
+                        .a = dout,
+                        .a_row = s.out_row,
+                        .a_term = 1,
+                        .a_group = kPanelRows * s.out_row,
+                        .b = scratch.values,
+                        .b_rows = s.head_dim,
+                        .b_columns = columns,
+                        .c = scratch.more_scores,
+                        .c_row = scratch.score_row,
+                        .add = false});
             for (int64_t i = 0; i < rows; ++i) {
                 float* p = scratch.scores + i * scratch.score_row;
                 float* dp = scratch.more_scores + i * scratch.score_row;
@@ -155,33 +155,33 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                 std::fill(dp + visible, dp + n_keys, 0.0f);
             }
             table.gemm({.m = rows,
-                          .n = s.head_dim,
-                          .k = n_keys,
-                          .a = scratch.more_scores,
-                          .a_row = scratch.score_row,
-                          .a_term = 1,
-                          .a_group = kPanelRows * scratch.score_row,
-                          .b = scratch.key_rows,
-                          .b_rows = s.length,
-                          .b_columns = dim_columns,
-                          .c = g.dq + first * s.row + head * s.head_dim,
-                          .c_row = s.row,
-                          .add = false});
+                        .n = s.head_dim,
+                        .k = n_keys,
+                        .a = scratch.more_scores,
+                        .a_row = scratch.score_row,
+                        .a_term = 1,
+                        .a_group = kPanelRows * scratch.score_row,
+                        .b = scratch.key_rows,
+                        .b_rows = s.length,
+                        .b_columns = dim_columns,
+                        .c = g.dq + first * s.row + head * s.head_dim,
+                        .c_row = s.row,
+                        .add = false});
             auto add_turned = [&](const float* scores, const float* x, int64_t x_row, float* to) {
                 pack_b(table, false, x, x_row, rows, s.head_dim, scratch.packed);
                 table.gemm({.m = n_keys,
-                              .n = s.head_dim,
-                              .k = rows,
-                              .a = scores,
-                              .a_row = 1,
-                              .a_term = scratch.score_row,
-                              .a_group = kPanelRows,
-                              .b = scratch.packed,
-                              .b_rows = rows,
-                              .b_columns = dim_columns,
-                              .c = to,
-                              .c_row = s.row,
-                              .add = true});
+                            .n = s.head_dim,
+                            .k = rows,
+                            .a = scores,
+                            .a_row = 1,
+                            .a_term = scratch.score_row,
+                            .a_group = kPanelRows,
+                            .b = scratch.packed,
+                            .b_rows = rows,
+                            .b_columns = dim_columns,
+                            .c = to,
+                            .c_row = s.row,
+                            .add = true});
             };
             add_turned(scratch.scores, dout, s.out_row, g.dv);
             add_turned(scratch.more_scores, q + first * s.row, s.row, g.dk);

@@ -29,9 +29,9 @@ public:
 
 private:
     struct Work {
-        float *x, *next;        // [n, m], n <= m
-        float *gram, *poly;     // [n, n]
-        float* packed;          // of x
+        float *x, *next;     // [n, m], n <= m
+        float *gram, *poly;  // [n, n]
+        float* packed;       // of x
     };
     void orthogonalise(Work& work, int64_t n, int64_t m);
     void multiply(const float* a, int64_t a_row, int64_t m, int64_t k, const float* packed, int64_t n, float* c);

@@ -10,10 +10,9 @@ namespace sterna::train {
 
 namespace {
 
-constexpr int64_t kMaxSize = 1 << 20;                  // of any dimension
-constexpr int64_t kMaxParameters = int64_t(1) << 31;   // 32 GiB with gradients and packed copies
-constexpr int64_t kBlock = 256;                        // columns of a block of WeightKind::kTQ2_0
-constexpr float kSmallestMean = 1e-5f;                 // of the magnitudes of a ternary matrix, as in BitNet's own code
+constexpr int64_t kMaxSize = 1 << 20;                 // of any dimension
+constexpr int64_t kMaxParameters = int64_t(1) << 31;  // 32 GiB with gradients and packed copies
+constexpr float kSmallestMean = 1e-5f;                // of the magnitudes of a ternary matrix, as in BitNet's own code
 
 // A counter through a mixing function (Steele, Lea and Flood 2014).
 uint64_t mix(uint64_t x) {
@@ -63,6 +62,8 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
         return fail(ErrorCode::kBadArgument,
                     "rope_base {}, norm_epsilon {}, init_deviation {}: expected positive numbers", config.rope_base,
                     config.norm_epsilon, config.init_deviation);
+    if (config.int8_gradients && (!config.ternary || config.bf16))
+        return fail(ErrorCode::kBadArgument, "int8_gradients: wanted for a ternary network without bf16 only");
     const double attention = double(config.head_dim) * (config.n_heads + config.n_kv_heads) * 2;
     const double n_parameters = double(config.vocab_size) * config.width * (config.tied_embedding ? 1 : 2) +
                                 double(config.n_layers) * config.width * (attention + 3.0 * config.ffn_width);
@@ -86,9 +87,9 @@ Transformer::Transformer(const NetConfig& config, ThreadPool& pool, bool integer
     embedding_ = add_parameter("token_embd.weight", ParameterKind::kEmbedding, false, config.vocab_size, config.width);
     for (int i = 0; i < config.n_layers; ++i) add_layer(i);
     output_norm_ = add_parameter("output_norm.weight", ParameterKind::kNorm, false, 1, config.width);
-    output_ = config.tied_embedding ? embedding_
-                                    : add_parameter("output.weight", ParameterKind::kEmbedding, false,
-                                                    config.vocab_size, config.width);
+    output_ = config.tied_embedding
+                  ? embedding_
+                  : add_parameter("output.weight", ParameterKind::kEmbedding, false, config.vocab_size, config.width);
     lay_out_memory();
 }
 
@@ -131,7 +132,8 @@ Linear Transformer::make_linear(int first_parameter, int n_parameters) {
     linear.first_parameter = first_parameter;
     linear.n_parameters = n_parameters;
     linear.ternary = config_.ternary;
-    for (int i = 0; i < first_parameter; ++i) linear.offset += parameters_[size_t(i)].rows * parameters_[size_t(i)].cols;
+    for (int i = 0; i < first_parameter; ++i)
+        linear.offset += parameters_[size_t(i)].rows * parameters_[size_t(i)].cols;
     linear.n_in = parameters_[size_t(first_parameter)].cols;
     for (int i = 0; i < n_parameters; ++i) linear.n_out += parameters_[size_t(first_parameter + i)].rows;
     return linear;
@@ -144,6 +146,12 @@ float* Transformer::allocate<float>(int64_t n) {
 template <>
 int8_t* Transformer::allocate<int8_t>(int64_t n) {
     return bytes_.emplace_back(n).data();
+}
+
+uint8_t* Transformer::allocate_integers(int64_t rows, int64_t columns) {
+    const int64_t panels = round_up(rows, kernels::kPanelRows) / kernels::kPanelRows;
+    return reinterpret_cast<uint8_t*>(
+        allocate<int8_t>(panels * kernels::panel_bytes(kernels::WeightKind::kTQ2_0, columns)));
 }
 
 void Transformer::lay_out_memory() {
@@ -179,13 +187,15 @@ void Transformer::lay_out_memory() {
     for (Layer& layer : layers_) {
         for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
             if (integers_ && linear->ternary && linear->n_in % kBlock == 0) {
-                const int64_t panels = round_up(linear->n_out, kernels::kPanelRows) / kernels::kPanelRows;
-                linear->integers = reinterpret_cast<uint8_t*>(
-                    allocate<int8_t>(panels * kernels::panel_bytes(kernels::WeightKind::kTQ2_0, linear->n_in)));
+                linear->integers = allocate_integers(linear->n_out, linear->n_in);
             } else {
                 linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
             }
-            linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
+            if (config_.int8_gradients && linear->n_out % kBlock == 0) {
+                linear->integers_back = allocate_integers(linear->n_in, linear->n_out);
+            } else {
+                linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
+            }
             if (linear->ternary) linear->column_scale = allocate<float>(linear->n_out);
         }
         layer.x = allocate<float>(max_tokens_ * width);
@@ -275,7 +285,8 @@ void Transformer::quantize_weights() {
             return;
         }
         double sum = 0;
-        for (int64_t row = 0; row < p.rows; ++row) sum += double(table_->sum_abs(p.value.data() + row * p.cols, p.cols));
+        for (int64_t row = 0; row < p.rows; ++row)
+            sum += double(table_->sum_abs(p.value.data() + row * p.cols, p.cols));
         const float mean = std::max(float(sum / double(p.rows * p.cols)), kSmallestMean);
         ternary_scale_[size_t(task)] = mean;
         const int64_t at = p.value.data() - values_.data(), n = p.rows * p.cols;
@@ -294,23 +305,26 @@ void Transformer::quantize_weights() {
 }
 
 // kernels/layout.h: words of 16 rows side by side, then the scales. A byte holds columns 32 apart, two bits each.
-void Transformer::pack_integers(const Linear& linear) const {
+void Transformer::pack_integers(const Linear& linear, bool back) const {
     constexpr auto kKind = kernels::WeightKind::kTQ2_0;
     constexpr int64_t kHalf = kBlock / 2, kPlane = 32, kWords = kBlock / 16;
     constexpr uint16_t kOne = 0x3c00;
-    const int64_t n_blocks = linear.n_in / kBlock, panel_bytes = kernels::panel_bytes(kKind, linear.n_in);
-    std::memset(linear.integers, 0, size_t(round_up(linear.n_out, kernels::kPanelRows) / kernels::kPanelRows *
-                                           panel_bytes));
-    for (int64_t row = 0; row < linear.n_out; ++row) {
+    const int64_t n_rows = back ? linear.n_in : linear.n_out, n_columns = back ? linear.n_out : linear.n_in;
+    const int64_t row_step = back ? 1 : linear.n_in, step = back ? linear.n_in : 1;
+    const int64_t n_blocks = n_columns / kBlock, panel_bytes = kernels::panel_bytes(kKind, n_columns);
+    uint8_t* packed = back ? linear.integers_back : linear.integers;
+    std::memset(packed, 0, size_t(round_up(n_rows, kernels::kPanelRows) / kernels::kPanelRows * panel_bytes));
+    for (int64_t row = 0; row < n_rows; ++row) {
         const int64_t lane = row % kernels::kPanelRows;
-        uint8_t* panel = linear.integers + row / kernels::kPanelRows * panel_bytes;
+        uint8_t* panel = packed + row / kernels::kPanelRows * panel_bytes;
         for (int64_t block = 0; block < n_blocks; ++block) {
-            const float* from = ternary_ + linear.offset + row * linear.n_in + block * kBlock;
+            const float* from = ternary_ + linear.offset + row * row_step + block * kBlock * step;
             uint8_t bytes[kBlock / 4];
             for (int64_t i = 0; i < kBlock / 4; ++i) {
-                const float* x = from + i / kPlane * kHalf + i % kPlane;
-                bytes[i] = uint8_t((int(x[0]) + 1) | (int(x[kPlane]) + 1) << 2 | (int(x[2 * kPlane]) + 1) << 4 |
-                                   (int(x[3 * kPlane]) + 1) << 6);
+                const float* x = from + (i / kPlane * kHalf + i % kPlane) * step;
+                const int64_t plane = kPlane * step;
+                bytes[i] = uint8_t((int(x[0]) + 1) | (int(x[plane]) + 1) << 2 | (int(x[2 * plane]) + 1) << 4 |
+                                   (int(x[3 * plane]) + 1) << 6);
             }
             for (int64_t word = 0; word < kWords; ++word)
                 std::memcpy(panel + ((block * kWords + word) * kernels::kPanelRows + lane) * 4, bytes + 4 * word, 4);
@@ -326,17 +340,19 @@ void Transformer::pack_weights() {
     pool_.run(2 * (int(layers_.size()) * kLinears + 1), [&](int task, int) {
         const bool backward = task % 2 == 1;
         if (task < 2)
-            return pack_b(*table_, !backward, factors_ + (weight(output_) - values_.data()), config_.width, backward ? config_.vocab_size : config_.width,
-                          backward ? config_.width : config_.vocab_size, backward ? head_backward_ : head_forward_);
+            return pack_b(*table_, !backward, factors_ + (weight(output_) - values_.data()), config_.width,
+                          backward ? config_.vocab_size : config_.width, backward ? config_.width : config_.vocab_size,
+                          backward ? head_backward_ : head_forward_);
         const Layer& layer = layers_[size_t((task / 2 - 1) / kLinears)];
         const Linear* linears[kLinears] = {&layer.gate_up, &layer.down, &layer.qkv, &layer.attention_output};
         const Linear& linear = *linears[(task / 2 - 1) % kLinears];
         const float* forward_values = linear.ternary ? ternary_ : factors_;
-        if (backward) {
-            pack_b(*table_, false, factors_ + linear.offset, linear.n_in, linear.n_out, linear.n_in,
-                   linear.backward);
+        if (backward && linear.integers_back) {
+            pack_integers(linear, true);
+        } else if (backward) {
+            pack_b(*table_, false, factors_ + linear.offset, linear.n_in, linear.n_out, linear.n_in, linear.backward);
         } else if (linear.integers) {
-            pack_integers(linear);
+            pack_integers(linear, false);
         } else {
             pack_b(*table_, true, forward_values + linear.offset, linear.n_in, linear.n_in, linear.n_out,
                    linear.forward);
@@ -369,8 +385,8 @@ void Transformer::find_documents(const Chunk& chunk) {
     const Batch& batch = *chunk.batch;
     for (int64_t t = 0; t < chunk.n_tokens; ++t) {
         const int64_t at = chunk.first + t;
-        const bool first = t % batch.length == 0 || (!batch.documents.empty() && batch.documents[size_t(at)] !=
-                                                                                     batch.documents[size_t(at - 1)]);
+        const bool first = t % batch.length == 0 ||
+                           (!batch.documents.empty() && batch.documents[size_t(at)] != batch.documents[size_t(at - 1)]);
         if (first) documents_.push_back({t, 0});
         positions_[size_t(t)] = int32_t(documents_.back().length++);
     }

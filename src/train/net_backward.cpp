@@ -5,6 +5,21 @@
 namespace sterna::train {
 
 void Transformer::multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const {
+    if (linear.integers_back) {
+        constexpr float kSmallest = 1e-30f;  // gradients may be tiny; the reciprocal must not overflow
+        const RowsOfBytes bytes = rows_of_bytes(tile);
+        const int64_t n = linear.n_out;
+        float scales[kTile];
+        for (int64_t i = 0; i < tile.n; ++i) {
+            rows_->mul(dy + i * n, linear.column_scale, n, bytes.row);
+            scales[i] = table_->quantize_row(bytes.row, n, kSmallest, bytes.q + i * n, nullptr,
+                                             bytes.sums + i * (n / kPanelColumns));
+        }
+        multiply_integers(linear.integers_back, n, linear.n_in, tile, dx);
+        for (int64_t i = 0; i < tile.n; ++i)
+            rows_->scale(dx + i * linear.n_in, scales[i], linear.n_in, dx + i * linear.n_in);
+        return;
+    }
     table_->gemm({.m = tile.n,
                   .n = linear.n_in,
                   .k = linear.n_out,
@@ -82,12 +97,11 @@ void Transformer::backward(const Chunk& chunk) {
             const Document& document = documents_[size_t(task / n_kv_heads)];
             const int64_t kv_head = task % n_kv_heads, group = config_.n_heads / config_.n_kv_heads;
             float* row = dqkv_ + document.first * qkv_width_;
-            attention_backward(
-                *table_, attention_span(layer, document, kv_head, worker),
-                {.dout = dattended_ + document.first * q_width_ + kv_head * group * config_.head_dim,
-                 .dq = row + kv_head * group * config_.head_dim,
-                 .dk = row + q_width_ + kv_head * config_.head_dim,
-                 .dv = row + q_width_ + kv_width_ + kv_head * config_.head_dim});
+            attention_backward(*table_, attention_span(layer, document, kv_head, worker),
+                               {.dout = dattended_ + document.first * q_width_ + kv_head * group * config_.head_dim,
+                                .dq = row + kv_head * group * config_.head_dim,
+                                .dk = row + q_width_ + kv_head * config_.head_dim,
+                                .dv = row + q_width_ + kv_width_ + kv_head * config_.head_dim});
         });
         for_tiles(n_tokens, [&](const Tile& tile) { backward_qkv(layer, tile); });
         add_product(layer.qkv, layer.qkv_input, qkv_turned_, n_tokens);
@@ -101,7 +115,7 @@ void Transformer::backward(const Chunk& chunk) {
 void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
     const int64_t width = config_.width, ffn = config_.ffn_width;
     const float epsilon = config_.norm_epsilon;
-    float* wide = tile.scratch;                     // [tile.n, ffn]
+    float* wide = tile.scratch;                      // [tile.n, ffn]
     float* narrow = tile.scratch + kTile * widest_;  // [tile.n, width]
     float* space = tile.scratch + 2 * kTile * widest_;
     const float* dx = dx_ + tile.first * width;

@@ -3,10 +3,16 @@
 
 namespace sterna::train {
 
+namespace {
+
+constexpr float kSmallestActivation = 1e-5f;  // of a row's largest magnitude, as in BitNet's own code
+
+}  // namespace
+
 Transformer::RowsOfBytes Transformer::rows_of_bytes(const Tile& tile) const {
     float* bytes = tile.scratch + 2 * kTile * widest_;
     return {reinterpret_cast<int8_t*>(bytes), reinterpret_cast<int16_t*>(bytes + kTile * widest_ / 2),
-            reinterpret_cast<uint8_t*>(bytes + kTile * widest_)};
+            bytes + kTile * widest_ / 4 * 3, reinterpret_cast<uint8_t*>(bytes + kTile * widest_)};
 }
 
 void Transformer::round_rows(float* rows, int64_t n) const {
@@ -26,7 +32,7 @@ void Transformer::keep(const Input& input, const Linear& linear, const Tile& til
     for (int64_t i = 0; i < tile.n; ++i) {
         float* x = rows + i * n;
         input.scale[tile.first + i] =
-            table_->quantize_row(x, n, bytes.q + i * n, linear.integers ? nullptr : x,
+            table_->quantize_row(x, n, kSmallestActivation, bytes.q + i * n, linear.integers ? nullptr : x,
                                  linear.integers ? bytes.sums + i * (n / kPanelColumns) : nullptr);
     }
     table_->pack_rows_s8(bytes.q, n, tile.n, n, kPanel, input.panels_s8 + at);
@@ -35,21 +41,7 @@ void Transformer::keep(const Input& input, const Linear& linear, const Tile& til
 void Transformer::multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows,
                            float* out) const {
     if (linear.integers) {
-        const RowsOfBytes bytes = rows_of_bytes(tile);
-        constexpr int kKind = int(kernels::WeightKind::kTQ2_0);
-        const int64_t n_blocks = linear.n_in / 256;
-        const int64_t n_panels = round_up(linear.n_out, kernels::kPanelRows) / kernels::kPanelRows;
-        rows_->matmul[kKind]({.weights = linear.integers,
-                              .panel_bytes = kernels::panel_bytes(kernels::WeightKind::kTQ2_0, linear.n_in),
-                              .panel_begin = 0,
-                              .panel_end = n_panels,
-                              .n_rows = linear.n_out,
-                              .n_cols = linear.n_in,
-                              .x = {nullptr, bytes.q, ones_, bytes.sums, n_blocks, linear.n_in / 16},
-                              .n_tokens = tile.n,
-                              .out = out,
-                              .out_stride = linear.n_out,
-                              .scratch = bytes.product});
+        multiply_integers(linear.integers, linear.n_in, linear.n_out, tile, out);
     } else {
         multiply_floats(linear, tile, rows, out);
     }
@@ -57,6 +49,24 @@ void Transformer::multiply(const Linear& linear, const Input& input, const Tile&
     // The sums are integers below 2^24 for up to 2^17 columns: exact, in whatever order.
     for (int64_t i = 0; i < tile.n; ++i)
         table_->scale_columns(out + i * linear.n_out, input.scale[tile.first + i], linear.column_scale, linear.n_out);
+}
+
+// The product of the tile's RowsOfBytes.
+void Transformer::multiply_integers(const uint8_t* weights, int64_t n_in, int64_t n_out, const Tile& tile,
+                                    float* out) const {
+    const RowsOfBytes bytes = rows_of_bytes(tile);
+    constexpr auto kKind = kernels::WeightKind::kTQ2_0;
+    rows_->matmul[int(kKind)]({.weights = weights,
+                               .panel_bytes = kernels::panel_bytes(kKind, n_in),
+                               .panel_begin = 0,
+                               .panel_end = round_up(n_out, kernels::kPanelRows) / kernels::kPanelRows,
+                               .n_rows = n_out,
+                               .n_cols = n_in,
+                               .x = {nullptr, bytes.q, ones_, bytes.sums, n_in / kBlock, n_in / kPanelColumns},
+                               .n_tokens = tile.n,
+                               .out = out,
+                               .out_stride = n_out,
+                               .scratch = bytes.product});
 }
 
 void Transformer::multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const {

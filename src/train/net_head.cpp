@@ -45,7 +45,8 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
     float* drows = rows + kTile * width;
     float* logits = drows + kTile * width;
     for (int64_t i = 0; i < tile.n; ++i)
-        rows_->rms_norm(x_out_ + tokens[i] * width, weight(output_norm_), config_.norm_epsilon, width, rows + i * width);
+        rows_->rms_norm(x_out_ + tokens[i] * width, weight(output_norm_), config_.norm_epsilon, width,
+                        rows + i * width);
     round_rows(rows, tile.n * width);
     table_->gemm({.m = tile.n,
                   .n = vocab,
@@ -75,9 +76,9 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
     }
     if (!chunk.gradients) return;
     const int64_t depth_block = tile.first / kDepth * kDepth;
-    table_->pack_rows(rows, width, tile.n, width, kDepth * kPanelColumns,
-                      final_panels_ + depth_block * round_up(width, kPanelColumns) +
-                          (tile.first - depth_block) * kPanelColumns);
+    table_->pack_rows(
+        rows, width, tile.n, width, kDepth * kPanelColumns,
+        final_panels_ + depth_block * round_up(width, kPanelColumns) + (tile.first - depth_block) * kPanelColumns);
     round_rows(logits, tile.n * vocab);
     turn(logits, vocab, tile, logits_turned_);
     table_->gemm({.m = tile.n,

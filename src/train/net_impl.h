@@ -15,8 +15,9 @@
 
 namespace sterna::train {
 
-constexpr int64_t kTile = 64;           // tokens that one task takes through a layer: their rows stay in the L2 cache
-constexpr int64_t kChunkTokens = 4096;  // a batch goes forward and back in groups of rows of at most so many tokens
+constexpr int64_t kTile = 64;             // tokens that one task takes through a layer: their rows stay in the L2 cache
+constexpr int64_t kBlock = 256;           // columns of a block of WeightKind::kTQ2_0
+constexpr int64_t kChunkTokens = 4096;    // a batch goes forward and back in groups of rows of at most so many tokens
 constexpr int64_t kHeadFloats = 1 << 22;  // logits that exist at one time, unless kDepth tokens have more
 static_assert(kDepth % kTile == 0);       // tiles are packed into blocks of kDepth tokens
 
@@ -26,10 +27,11 @@ struct Linear {
     int64_t offset;  // of the first in these arrays
     int64_t n_in, n_out;
     bool ternary;
-    float* forward;       // packed [n_in, n_out]; ternary: -1, 0, 1; null where `integers` takes its place
-    uint8_t* integers;    // ternary, n_in a multiple of 256: as WeightKind::kTQ2_0 with all scales 1
-    float* backward;      // packed [n_out, n_in]; ternary: times the scale
-    float* column_scale;  // [n_out], ternary only
+    float* forward;     // packed [n_in, n_out]; ternary: -1, 0, 1; null where `integers` takes its place
+    uint8_t* integers;  // ternary, n_in a multiple of 256: as WeightKind::kTQ2_0 with all scales 1
+    float* backward;    // packed [n_out, n_in]; ternary: times the scale; null where `integers_back` takes its place
+    uint8_t* integers_back;  // as integers, rows and columns exchanged
+    float* column_scale;     // [n_out], ternary only
 };
 
 // The input of a Linear, kept for its gradient as OuterProduct wants it. Ternary: int8 with a scale per token.
@@ -73,7 +75,7 @@ private:
     // Part of a batch: its rows from row0 on.
     struct Chunk {
         const Batch* batch;
-        int64_t first;    // token of the batch
+        int64_t first;  // token of the batch
         int64_t n_tokens;
         bool gradients;
         float scale;
@@ -91,6 +93,7 @@ private:
     struct RowsOfBytes {
         int8_t* q;
         int16_t* sums;
+        float* row;        // [widest_]
         uint8_t* product;  // kernels::kMatmulScratchBytes
     };
     // The parameters of norms, in the order in which their gradients of a tile lie side by side.
@@ -106,7 +109,8 @@ private:
     void lay_out_memory();
     void pack_weights();
     void quantize_weights();
-    void pack_integers(const Linear& linear) const;
+    void pack_integers(const Linear& linear, bool back) const;
+    uint8_t* allocate_integers(int64_t rows, int64_t columns);
     Loss run(const Batch& batch, bool gradients, float scale);
     void find_documents(const Chunk& chunk);
     void embed(const Chunk& chunk);
@@ -117,6 +121,7 @@ private:
     void forward_qkv(const Layer& layer, const Tile& tile);
     void forward_rest(const Layer& layer, const Tile& tile, float* x_out);
     RowsOfBytes rows_of_bytes(const Tile& tile) const;
+    void multiply_integers(const uint8_t* weights, int64_t n_in, int64_t n_out, const Tile& tile, float* out) const;
     void keep(const Input& input, const Linear& linear, const Tile& tile, float* rows) const;
     void multiply(const Linear& linear, const Input& input, const Tile& tile, const float* rows, float* out) const;
     void multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const;
@@ -155,8 +160,8 @@ private:
     NetConfig config_;
     ThreadPool& pool_;
     const bool integers_;
-    const NetKernels* table_ = nullptr;            // of the current call
-    const kernels::Kernels* rows_ = nullptr;       // likewise
+    const NetKernels* table_ = nullptr;       // of the current call
+    const kernels::Kernels* rows_ = nullptr;  // likewise
     int64_t q_width_, kv_width_, qkv_width_, widest_, max_tokens_, head_tokens_;
 
     std::vector<Parameter> parameters_;
@@ -170,22 +175,22 @@ private:
     float* head_forward_;                        // packed [width, vocab]
     float* head_backward_;                       // packed [vocab, width]
     float* ternary_;                             // as values_: -1, 0, 1
-    float* factors_;                             // as values_: ternary values times their scales, and rounded if so asked;
-                                                 // values_ itself where neither applies
-    std::vector<float> ternary_scale_;           // per parameter
-    float* ones_;                                // [kTile][widest_ / 256], scales of the integer product's activations
-    std::vector<float*> scratch_;                // per worker
+    float* factors_;                    // as values_: ternary values times their scales, and rounded if so asked;
+                                        // values_ itself where neither applies
+    std::vector<float> ternary_scale_;  // per parameter
+    float* ones_;                       // [kTile][widest_ / 256], scales of the integer product's activations
+    std::vector<float*> scratch_;       // per worker
 
-    float* x_out_;                   // [tokens, width] after the last layer
-    float *dx_, *dx_middle_;         // [tokens, width]
-    float* dattended_;               // [tokens, heads * head_dim]
-    float* dqkv_;                    // [tokens, qkv]
-    float* norm_gradients_;          // [tiles][norm_stride_]
+    float* x_out_;            // [tokens, width] after the last layer
+    float *dx_, *dx_middle_;  // [tokens, width]
+    float* dattended_;        // [tokens, heads * head_dim]
+    float* dqkv_;             // [tokens, qkv]
+    float* norm_gradients_;   // [tiles][norm_stride_]
     int64_t norm_stride_;
-    std::vector<NormGradient> norms_;  // of the layer at work
+    std::vector<NormGradient> norms_;                                                       // of the layer at work
     float *down_turned_, *gate_up_turned_, *output_turned_, *qkv_turned_, *logits_turned_;  // gradients, packed
-    float* final_panels_;            // the output norm's results for a block of head_tokens_
-    float* token_loss_;              // [tokens]
+    float* final_panels_;  // the output norm's results for a block of head_tokens_
+    float* token_loss_;    // [tokens]
 
     std::vector<Document> documents_;
     std::vector<int32_t> positions_;  // per token of the chunk

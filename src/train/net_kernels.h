@@ -52,8 +52,8 @@ struct AdamArgs {
     int64_t n;
     float gradient_scale;  // clipping
     float beta1, beta2;
-    float rate;            // learning rate / (1 - beta1^step)
-    float square_scale;    // 1 / (1 - beta2^step)
+    float rate;          // learning rate / (1 - beta1^step)
+    float square_scale;  // 1 / (1 - beta2^step)
     float epsilon;
     float keep;  // 1 - learning rate * weight decay
 };
@@ -82,9 +82,9 @@ struct NetKernels {
     void (*relu2_mul_backward)(const float* gate, const float* up, const float* dy, int64_t n, float* dgate,
                                float* dup);
 
-    // One scale for the whole row: s = max(max|x|, 1e-5) / 127, q = x * (1 / s) to the nearest even integer, also as
+    // One scale for the whole row: s = max(max|x|, smallest) / 127, q = x * (1 / s) to the nearest even integer, also as
     // floats (which may replace x) unless as_float is null, and each 16 added up unless sums is null. Returns s.
-    float (*quantize_row)(const float* x, int64_t n, int8_t* q, float* as_float, int16_t* sums);
+    float (*quantize_row)(const float* x, int64_t n, float smallest, int8_t* q, float* as_float, int16_t* sums);
     void (*s8_to_f32)(const int8_t* q, int64_t n, float* y);
     // y = y * (row_scale * column_scale)
     void (*scale_columns)(float* y, float row_scale, const float* column_scale, int64_t n);
@@ -107,7 +107,8 @@ struct NetKernels {
 };
 
 // A whole packed B of k rows and n columns: B[t, j] = x[t * x_row + j], or x[j * x_row + t].
-inline void pack_b(const NetKernels& table, bool columns, const float* x, int64_t x_row, int64_t k, int64_t n, float* b) {
+inline void pack_b(const NetKernels& table, bool columns, const float* x, int64_t x_row, int64_t k, int64_t n,
+                   float* b) {
     for (int64_t t = 0; t < k; t += kDepth) {
         const int64_t depth = k - t < kDepth ? k - t : kDepth;
         float* to = b + t * round_up(n, kPanelColumns);

@@ -43,19 +43,19 @@ constexpr int kPanelsTogether = 1;
 template <int R, int P>
 STERNA_INLINE void tile(const float* a, int64_t a_row, int64_t a_term, const float* b, int64_t panel, int64_t k,
                         F32 (&sums)[R][P]) {
-STERNA_UNROLL
+    STERNA_UNROLL
     for (int r = 0; r < R; ++r) {
-STERNA_UNROLL
+        STERNA_UNROLL
         for (int p = 0; p < P; ++p) sums[r][p] = zero_f32();
     }
     for (int64_t t = 0; t < k; ++t) {
         F32 columns[P];
-STERNA_UNROLL
+        STERNA_UNROLL
         for (int p = 0; p < P; ++p) columns[p] = load_f32(b + p * panel);
-STERNA_UNROLL
+        STERNA_UNROLL
         for (int r = 0; r < R; ++r) {
             F32 value = splat(a[r * a_row]);
-STERNA_UNROLL
+            STERNA_UNROLL
             for (int p = 0; p < P; ++p) sums[r][p] = fma(value, columns[p], sums[r][p]);
         }
         a += a_term;
@@ -65,9 +65,9 @@ STERNA_UNROLL
 
 template <int R, int P>
 inline void store_tile(F32 (&sums)[R][P], float* c, int64_t c_row, int64_t columns, bool add) {
-STERNA_UNROLL
+    STERNA_UNROLL
     for (int r = 0; r < R; ++r) {
-STERNA_UNROLL
+        STERNA_UNROLL
         for (int p = 0; p < P; ++p) {
             float* to = c + r * c_row + p * kPanelColumns;
             const int64_t left = columns - p * kPanelColumns;
@@ -174,7 +174,8 @@ void pack_rows(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t pane
         if (columns == kPanelColumns) {
             for (int64_t i = 0; i < rows; ++i) store(to + i * kPanelColumns, load_f32(from + i * x_row));
         } else {
-            for (int64_t i = 0; i < rows; ++i) store(to + i * kPanelColumns, load_first(from + i * x_row, int(columns)));
+            for (int64_t i = 0; i < rows; ++i)
+                store(to + i * kPanelColumns, load_first(from + i * x_row, int(columns)));
         }
     });
 }
@@ -302,11 +303,11 @@ void relu2_mul_backward(const float* gate, const float* up, const float* dy, int
     });
 }
 
-float quantize_row(const float* x, int64_t n, int8_t* q, float* as_float, int16_t* sums) {
+float quantize_row(const float* x, int64_t n, float smallest, int8_t* q, float* as_float, int16_t* sums) {
     F32 largest = zero_f32();
     for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA { largest = max(largest, abs(lanes.load(x + i))); });
     float top = max_lane(largest);
-    if (!(top > 1e-5f)) top = 1e-5f;
+    if (!(top > smallest)) top = smallest;
     const F32 inverse = splat(127.0f / top), limit = splat(127.0f), low = splat(-127.0f);
     for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
         I32 rounded = round_i32(min(max(lanes.load(x + i) * inverse, low), limit));
@@ -332,9 +333,8 @@ void s8_to_f32(const int8_t* q, int64_t n, float* y) {
 
 void scale_columns(float* y, float row_scale, const float* column_scale, int64_t n) {
     const F32 row = splat(row_scale);
-    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
-        lanes.put(y + i, lanes.load(y + i) * (row * lanes.load(column_scale + i)));
-    });
+    for_lanes(n, [&](int64_t i, auto lanes)
+                     STERNA_LAMBDA { lanes.put(y + i, lanes.load(y + i) * (row * lanes.load(column_scale + i))); });
 }
 
 void ternarize(const float* x, float factor, int64_t n, float* y) {
@@ -363,9 +363,8 @@ void exp_minus(const float* x, float offset, int64_t n, float* y) {
 
 void softmax_backward(const float* p, const float* dp, float delta, float scale, int64_t n, float* ds) {
     const F32 d = splat(delta), s = splat(scale);
-    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
-        lanes.put(ds + i, lanes.load(p + i) * (lanes.load(dp + i) - d) * s);
-    });
+    for_lanes(n, [&](int64_t i, auto lanes)
+                     STERNA_LAMBDA { lanes.put(ds + i, lanes.load(p + i) * (lanes.load(dp + i) - d) * s); });
 }
 
 void round_bf16(const float* x, int64_t n, float* y) {
@@ -393,9 +392,8 @@ void adam(const AdamArgs& a) {
 
 void scale_add(float a, const float* x, float b, int64_t n, float* y) {
     const F32 u = splat(a), v = splat(b);
-    for_lanes(n, [&](int64_t i, auto lanes) STERNA_LAMBDA {
-        lanes.put(y + i, fma(u, lanes.load(x + i), v * lanes.load(y + i)));
-    });
+    for_lanes(n, [&](int64_t i, auto lanes)
+                     STERNA_LAMBDA { lanes.put(y + i, fma(u, lanes.load(x + i), v * lanes.load(y + i))); });
 }
 
 }  // namespace

@@ -26,8 +26,7 @@ public:
         : config_(config), pool_(pool), muon_(matrices(config, parameters), pool) {
         for (Parameter& p : parameters) {
             const int64_t n = int64_t(p.value.size());
-            for (int64_t i = 0; i < n; i += kPiece)
-                all_.push_back({&p, nullptr, nullptr, i, std::min(kPiece, n - i)});
+            for (int64_t i = 0; i < n; i += kPiece) all_.push_back({&p, nullptr, nullptr, i, std::min(kPiece, n - i)});
             if (by_muon(p)) continue;
             float* mean = zeros(n);
             float* square = zeros(n);

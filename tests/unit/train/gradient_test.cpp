@@ -155,12 +155,11 @@ TEST_P(AgainstPyTorch, TwoHundredSteps) {
     EXPECT_EQ(optimizer->steps(), 200);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary"),
-                         [](const auto& net) {
-                             std::string name = net.param;
-                             std::replace(name.begin(), name.end(), '-', '_');
-                             return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary"), [](const auto& net) {
+    std::string name = net.param;
+    std::replace(name.begin(), name.end(), '-', '_');
+    return name;
+});
 
 }  // namespace
 }  // namespace sterna::train

@@ -1,4 +1,5 @@
 // The same batch gives the same bits with any number of threads and on every instruction set.
+#include <cstdio>
 #include <cstring>
 
 #include <gtest/gtest.h>
@@ -94,6 +95,34 @@ TEST(TernaryProducts, IntegersGiveTheBitsOfFloats) {
         for (const Parameter& p : net.parameters()) result.insert(result.end(), p.gradient.begin(), p.gradient.end());
     }
     EXPECT_TRUE(same(results[0], results[1]));
+}
+
+// The loss after some steps, with and without int8 on the way back.
+TEST(TernaryProducts, Int8GradientsLearnAsWell) {
+    NetConfig config = config_of(true);
+    config.width = 256;
+    config.head_dim = 64;
+    config.n_heads = 4;
+    config.ffn_width = 256;
+    config.vocab_size = 40;
+    double losses[2] = {0, 0};
+    for (bool int8 : {false, true}) {
+        config.int8_gradients = int8;
+        ThreadPool pool(2);
+        auto net = Net::create(config, 5, pool);
+        ASSERT_TRUE(net) << net.error().message;
+        auto optimizer = Optimizer::create({}, (*net)->parameters(), pool);
+        for (int step = 0; step < 40; ++step) {
+            const OwnedBatch batch = make_batch(config.vocab_size, 4, 64, uint32_t(step));
+            (*net)->zero_gradients();
+            const Net::Loss loss = (*net)->loss_and_gradients(batch.batch, 1.0f / 160);
+            optimizer->step({.adam = 3e-3f, .muon = 0, .weight_decay = 0.1f});
+            if (step >= 35) losses[int8] += loss.sum / loss.weight / 5;
+        }
+    }
+    std::printf("loss %.4f, with int8 gradients %.4f\n", losses[0], losses[1]);
+    EXPECT_LT(losses[0], 2.0);  // 3.69 before the first step
+    EXPECT_LT(losses[1], losses[0] * 1.1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Bool(),
