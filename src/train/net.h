@@ -32,10 +32,9 @@ struct NetConfig {
     float init_deviation = 0.02f;
     // Ternary networks: what passes back through a ternary matrix is int8 with one scale per token too (as in SwitchBack,
     // Wortsman et al. 2023), where the matrix has a multiple of 256 rows. Gradients of the matrices keep their floats.
-    // A quarter faster, no longer exactly the straight-through gradient.
+    // Takes an eighth less time (docs/performance.md); no longer exactly the straight-through gradient.
     bool int8_gradients = false;
-    bool bf16 =
-        false;  // inputs of matrix products are rounded to bfloat16; sums, weights and everything else stay float32
+    bool bf16 = false;  // inputs of matrix products are rounded to bfloat16; sums and weights stay float32
 };
 
 enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm };
