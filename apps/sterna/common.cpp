@@ -42,7 +42,7 @@ uint64_t available_memory() {
     return 0;
 }
 
-Result<OpenModel> open_model(const std::string& name, int n_threads) {
+Result<OpenModel> open_model(const std::string& name, int n_threads, const std::vector<std::string>& lora) {
     STERNA_TRY(path, find_model(name));
     OpenModel open;
     const double start = now_seconds();
@@ -59,7 +59,14 @@ Result<OpenModel> open_model(const std::string& name, int n_threads) {
     open.tokenizer = std::move(tokenizer);
     LoadOptions options;
     options.pool = open.pool.get();
-    auto model = Model::load(*open.file, *open.file, options);
+    const TensorSource* tensors = open.file.get();
+    if (!lora.empty()) {
+        STERNA_TRY(adapters, open_adapters(lora));
+        STERNA_TRY(adapted, AdaptedTensors::create(*open.file, adapters, *open.pool));
+        open.adapted = std::move(adapted);
+        tensors = open.adapted.get();
+    }
+    auto model = Model::load(*open.file, *tensors, options);
     if (!model) return fail(model.error().code, "{}: {}", path, model.error().message);
     open.model = std::move(*model);
     if (open.model->config().causal && open.tokenizer->vocab_size() > size_t(open.model->config().vocab_size))

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "convert/lora.h"
 #include "format/gguf.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
@@ -21,6 +22,7 @@ int default_threads();
 struct OpenModel {
     std::unique_ptr<ThreadPool> pool;
     std::unique_ptr<GgufFile> file;
+    std::unique_ptr<AdaptedTensors> adapted;  // the file's tensors with adapters added; null: none
     std::unique_ptr<Tokenizer> tokenizer;
     std::unique_ptr<Model> model;
     double load_seconds = 0;
@@ -28,7 +30,9 @@ struct OpenModel {
 
 // Opens, checks that weights fit into this machine's memory, loads. A warning of the tokenizer goes to standard error. `name` is a
 // path, or a model of the cache (hub_model.h).
-Result<OpenModel> open_model(const std::string& name, int n_threads);
+//
+// `lora`: adapters that are added to the weights, as sterna convert --lora does; the matrices that they change are held as F32.
+Result<OpenModel> open_model(const std::string& name, int n_threads, const std::vector<std::string>& lora = {});
 
 Result<std::string> read_text_file(const std::string& path);
 Result<std::string> read_stdin();

@@ -15,6 +15,7 @@
 #include "convert/gguf_source.h"
 #include "convert/hf_export.h"
 #include "convert/hf_model.h"
+#include "convert/lora.h"
 #include "convert/type_plan.h"
 #include "progress.h"
 
@@ -112,6 +113,8 @@ Result<int> to_gguf(const Options& options) {
 Result<int> to_safetensors(const Options& options) {
     if (!is_gguf(options.source))
         return fail(ErrorCode::kBadArgument, "{}: --to safetensors takes a GGUF file", options.source);
+    if (!options.convert.lora.empty())
+        return fail(ErrorCode::kUnsupported, "--lora: adapters are merged into a GGUF file, which --to safetensors then takes");
     STERNA_TRY(file, GgufFile::open(options.source));
     STERNA_TRY(exported,
                export_to_safetensors(*file, options.source, options.output,
@@ -132,12 +135,17 @@ Result<int> convert(Options options) {
 
 Result<WriteReport> convert_to_gguf(const std::string& path, const std::string& output, const ConvertOptions& options) {
     STERNA_TRY(opened, open_source(path, options));
-    const ModelSource& source = *opened.source;
     std::string type = options.type;
     if (type.empty()) {
-        STERNA_TRY(own, own_type(source, path));
+        STERNA_TRY(own, own_type(*opened.source, path));
         type = std::move(own);
     }
+    if (!options.lora.empty()) {
+        STERNA_TRY(adapters, open_adapters(options.lora));
+        STERNA_TRY(adapted, AdaptedSource::create(std::move(opened.source), std::move(adapters)));
+        opened.source = std::move(adapted);
+    }
+    const ModelSource& source = *opened.source;
     STERNA_TRY(target, need_type_target(type));
     STERNA_TRY(plan, plan_types(source.tensors(), *target));
     for (const std::string& text : opened.notes) note(text);
@@ -165,6 +173,7 @@ void add_convert(CLI::App& app, Command& command) {
     sub->add_option("-t,--type", options->convert.type,
                     "f32, f16, bf16, q8_0, q4_k_m, ... (default: the source's own type)");
     sub->add_option("--to", options->to, "the kind of file to write")->check(CLI::IsMember({"gguf", "safetensors"}));
+    sub->add_option("--lora", options->convert.lora, "merge this adapter; may be repeated")->allow_extra_args(false);
     sub->add_option("--name", options->convert.name, "the model's name (default: the folder's)");
     sub->add_option("--report", options->report, "write a JSON file with a hash and an error per tensor");
     sub->add_option("--threads", options->convert.n_threads, "threads (default: all cores)")

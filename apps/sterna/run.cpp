@@ -202,6 +202,9 @@ void add_run(CLI::App& app, Command& command) {
     sub->add_option("--keep", options->keep, "with --ctx-shift: tokens at the beginning that stay")
         ->check(CLI::Range(int64_t(0), int64_t(1) << 24))
         ->group("Machine");
+    sub->add_option("--lora", options->lora, "add this adapter to the weights; may be repeated")
+        ->allow_extra_args(false)
+        ->group("Machine");
     sub->add_option("--draft", options->draft, "speculative decoding with this small model")->group("Machine");
     sub->add_flag("--lookup", options->lookup, "speculative decoding by text that has occurred before")
         ->group("Machine");

@@ -22,6 +22,11 @@ Status encode_document(const TextDocument& document, const Tokenizer& tokenizer,
     EncodeOptions options;
     options.add_special = false;
     options.parse_special = document.is_chat;
+    // A template writes it itself.
+    if (!document.is_chat && tokenizer.adds_bos() && tokenizer.special().bos) {
+        to.tokens.push_back(*tokenizer.special().bos);
+        to.weights.push_back(0.0f);
+    }
     for (const TextPart& part : document.parts) {
         to.n_bytes += part.text.size();
         STERNA_TRY(ids, tokenizer.encode(part.text, options));

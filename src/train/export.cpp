@@ -35,12 +35,17 @@ Result<TypePlan> plan_of(const TrainedModel& model, const std::string& name) {
     return plan_types(model.tensors(), *target, options);
 }
 
-Result<std::string> hash_file(const std::string& path, uint64_t& n_bytes) {
-    STERNA_TRY(file, MappedFile::open(path));
-    Sha256 hash;
-    hash.update(file.bytes());
-    n_bytes = file.bytes().size();
-    return hex_text(hash.finish());
+Status set_facts(const Recipe& recipe, GgufWriter& writer) {
+    STERNA_CHECK(writer.set_string("general.name", recipe.name));
+    const std::pair<const char*, const std::string&> facts[] = {{"general.author", recipe.output.author},
+                                                                {"general.license", recipe.output.license},
+                                                                {"general.description", recipe.output.description}};
+    for (const auto& [key, value] : facts)
+        if (!value.empty()) STERNA_CHECK(writer.set_string(key, value));
+    STERNA_CHECK(writer.set_string("sterna.training.recipe", recipe.text));
+    if (!recipe.tokenizer.chat_template.empty())
+        STERNA_CHECK(writer.set_string("tokenizer.chat_template", recipe.tokenizer.chat_template));
+    return {};
 }
 
 // transformers' BitNet with trained floats rounds them as the training did, if it is told so.
@@ -70,13 +75,7 @@ Result<MemoryGguf> model_metadata(const Recipe& recipe, const NetConfig& net, co
     const std::string architecture = net.ternary ? "bitnet-b1.58" : "llama";
     STERNA_CHECK(writer.set_string("general.architecture", architecture));
     STERNA_CHECK(writer.set_string("general.type", "model"));
-    STERNA_CHECK(writer.set_string("general.name", recipe.name));
-    const std::pair<const char*, const std::string&> facts[] = {{"general.author", recipe.output.author},
-                                                                {"general.license", recipe.output.license},
-                                                                {"general.description", recipe.output.description}};
-    for (const auto& [key, value] : facts)
-        if (!value.empty()) STERNA_CHECK(writer.set_string(key, value));
-    STERNA_CHECK(writer.set_string("sterna.training.recipe", recipe.text));
+    STERNA_CHECK(set_facts(recipe, writer));
     auto count = [&](const char* key, int64_t value) {
         return writer.set_u32(fmt::format("{}.{}", architecture, key), uint32_t(value));
     };
@@ -94,10 +93,23 @@ Result<MemoryGguf> model_metadata(const Recipe& recipe, const NetConfig& net, co
     STERNA_CHECK(writer.set_f32(architecture + ".attention.layer_norm_rms_epsilon", net.norm_epsilon));
     for (const GgufValue& value : tokenizer.values())
         if (value.key.starts_with("tokenizer.") || value.key.starts_with("sterna.tokenizer."))
-            STERNA_CHECK(writer.set_value(value));
-    if (!recipe.tokenizer.chat_template.empty())
-        STERNA_CHECK(writer.set_string("tokenizer.chat_template", recipe.tokenizer.chat_template));
+            if (value.key != "tokenizer.chat_template" || recipe.tokenizer.chat_template.empty())
+                STERNA_CHECK(writer.set_value(value));
     return MemoryGguf::from_writer(writer, recipe.name);
+}
+
+Result<MemoryGguf> changed_metadata(const Recipe& recipe, const GgufFile& base) {
+    GgufWriter writer;
+    for (const GgufValue& value : base.values()) STERNA_CHECK(writer.set_value(value));
+    STERNA_CHECK(set_facts(recipe, writer));
+    return MemoryGguf::from_writer(writer, recipe.name);
+}
+
+Result<ExportedFile> exported_file(std::string path, std::string type) {
+    STERNA_TRY(file, MappedFile::open(path));
+    Sha256 hash;
+    hash.update(file.bytes());
+    return ExportedFile{std::move(path), std::move(type), hex_text(hash.finish()), file.bytes().size()};
 }
 
 std::vector<TrainedTensor> tensors_of(std::span<const Parameter> parameters) {
@@ -172,9 +184,7 @@ Result<ExportReport> export_model(const GgufFile& metadata, std::vector<TrainedT
         write.resume = false;
         const std::string path = (fs::path(options.folder) / fmt::format("{}-{}.gguf", options.name, type)).string();
         STERNA_TRY(written, write_model(model, plan, path, pool, write));
-        ExportedFile file{path, type, {}, 0};
-        STERNA_TRY(hash, hash_file(path, file.n_bytes));
-        file.sha256 = std::move(hash);
+        STERNA_TRY(file, exported_file(path, type));
         report.files.push_back(std::move(file));
     }
     if (options.safetensors.empty()) return report;
@@ -189,9 +199,7 @@ Result<ExportReport> export_model(const GgufFile& metadata, std::vector<TrainedT
     STERNA_TRY(exported, export_to_safetensors(memory.file(), options.name, folder, "f32", options.cancel));
     if (ternary) STERNA_CHECK(set_online_rounding((fs::path(folder) / "config.json").string()));
     for (const std::string& path : exported.paths) {
-        ExportedFile file{path, "safetensors", {}, 0};
-        STERNA_TRY(hash, hash_file(path, file.n_bytes));
-        file.sha256 = std::move(hash);
+        STERNA_TRY(file, exported_file(path, "safetensors"));
         report.files.push_back(std::move(file));
     }
     report.notes.insert(report.notes.end(), exported.notes.begin(), exported.notes.end());

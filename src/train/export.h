@@ -31,6 +31,9 @@ private:
 // Everything that the finished files say besides the tensors. `tokenizer` gives the keys that begin with "tokenizer.".
 Result<MemoryGguf> model_metadata(const Recipe& recipe, const NetConfig& net, const GgufFile& tokenizer);
 
+// The same of a model that was trained further: what it said, but for its name and what the recipe says.
+Result<MemoryGguf> changed_metadata(const Recipe& recipe, const GgufFile& base);
+
 struct TrainedTensor {
     std::string name;
     int64_t rows = 0, cols = 0;
@@ -83,6 +86,8 @@ struct ExportReport {
 
 Result<ExportReport> export_model(const GgufFile& metadata, std::vector<TrainedTensor> tensors, ThreadPool& pool,
                                   const ExportOptions& options);
+
+Result<ExportedFile> exported_file(std::string path, std::string type);
 
 // The model as one file in memory, for samples while training: ternary matrices as TQ2_0 where their width allows it.
 Result<MemoryGguf> model_in_memory(const GgufFile& metadata, std::vector<TrainedTensor> tensors);

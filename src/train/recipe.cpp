@@ -37,6 +37,7 @@ public:
         recipe_.name = top.text("name", fs::path(recipe_.path).stem().string());
         if (recipe_.name.empty() || recipe_.name.find('/') != std::string::npos)
             top.wrong("name", fmt::format("\"{}\", expected a word that can be part of a file's name", recipe_.name));
+        lora();
         model();
         tokenizer();
         data();
@@ -44,10 +45,11 @@ public:
         evaluation();
         checkpoint();
         output();
-        top.finish({"model", "tokenizer", "data", "training", "evaluation", "checkpoint", "output"});
+        top.finish({"lora", "model", "tokenizer", "data", "training", "evaluation", "checkpoint", "output"});
         if (!errors_.status()) return std::unexpected(errors_.status().error());
-        if (Status sizes = check_sizes(recipe_.net); !sizes)
-            return fail(sizes.error().code, "{}: {}", recipe_.path, sizes.error().message);
+        if (recipe_.base.empty())
+            if (Status sizes = check_sizes(recipe_.net); !sizes)
+                return fail(sizes.error().code, "{}: {}", recipe_.path, sizes.error().message);
         return std::move(recipe_);
     }
 
@@ -68,9 +70,34 @@ private:
         return int(from.integer(key, otherwise, 1, most));
     }
 
+    void lora() {
+        if (!root_.contains("lora")) return;
+        RecipeSection from = section("lora");
+        recipe_.base = beside(from.text("base"));
+        if (recipe_.base.empty()) from.wrong("base", "absent, expected a GGUF file or a folder with config.json");
+        recipe_.lora.rank = int(from.integer("rank", 8, 1, RecipeLimits{}.max_rank));
+        recipe_.lora.alpha = from.number("alpha", 2.0 * recipe_.lora.rank, 1e-6, 1e6);
+        recipe_.lora.targets = from.texts("targets", {"attn", "ffn"});
+        from.finish();
+    }
+
     void model() {
-        const RecipeLimits limits;
         RecipeSection from = section("model");
+        if (const std::string base = beside(from.text("base")); !base.empty()) {
+            if (!recipe_.base.empty()) from.wrong("base", "cannot stand beside lora.base");
+            recipe_.base = base;
+        }
+        if (recipe_.base.empty())
+            sizes(from);
+        else
+            for (const char* key : {"kind", "width", "layers", "heads", "kv_heads", "head_dim", "ffn", "context",
+                                    "rope_base", "norm_epsilon", "tied_embedding"})
+                if (from.has(key)) from.wrong(key, "the base says it");
+        from.finish();
+    }
+
+    void sizes(RecipeSection& from) {
+        const RecipeLimits limits;
         NetConfig& net = recipe_.net;
         net.ternary = from.choice("kind", {"llama", "bitnet"}) == 1;
         net.width = size(from, "width", 0, limits.max_width);
@@ -83,7 +110,6 @@ private:
         net.rope_base = float(from.number("rope_base", 10000.0, 1.0, 1e9));
         net.norm_epsilon = float(from.number("norm_epsilon", 1e-5, 1e-12, 0.1));
         net.tied_embedding = from.flag("tied_embedding", true);
-        from.finish();
     }
 
     void tokenizer() {
@@ -98,10 +124,10 @@ private:
                 from.wrong("chat_template", text.error().message);
             from.remember("chat_template (text)", to.chat_template);
         }
-        if (!to.from.empty()) {
+        if (!to.from.empty() || !recipe_.base.empty())
             for (const char* key : {"vocab_size", "pre", "special", "end", "end_of_turn"})
-                if (from.has(key)) from.wrong(key, "cannot stand beside from, whose tokenizer says it");
-        }
+                if (from.has(key)) from.wrong(key, "the tokenizer that is taken says it");
+        if (!to.from.empty() && !recipe_.base.empty()) from.wrong("from", "the base has a tokenizer");
         to.vocab_size = int(from.integer("vocab_size", 2048, 257, RecipeLimits{}.max_vocab));
         to.pre = from.text("pre", "qwen2");
         const Pretokenizer* pre = Pretokenizer::find(to.pre);
@@ -164,19 +190,26 @@ private:
         if ((to.steps > 0) + (to.tokens > 0) + (to.epochs > 0) != 1)
             length.wrong("steps", "expected one of steps, tokens and epochs");
         to.batch_tokens = from.integer("batch_tokens", 8192, 1, RecipeLimits{}.max_batch_tokens);
-        to.row_length = int(from.integer("row_length", std::max(1, recipe_.net.context), 2, 1 << 20));
+        const bool has_base = !recipe_.base.empty();
+        to.row_length = int(from.integer("row_length", has_base ? 512 : std::max(1, recipe_.net.context), 2, 1 << 20));
+        if (has_base) recipe_.net.context = to.row_length;
         if (to.row_length > recipe_.net.context)
             from.wrong("row_length",
                        fmt::format("{} is more than the model's context of {}", to.row_length, recipe_.net.context));
         if (to.batch_tokens < to.row_length)
             from.wrong("batch_tokens", fmt::format("{} is less than a row of {}", to.batch_tokens, to.row_length));
+        recipe_.net.bf16 = length.choice("precision", {"f32", "bf16"}) == 1;
+        from.remember("precision", recipe_.net.bf16 ? "bf16" : "");
         to.accumulation = int(from.integer("accumulation", 1, 1, 1 << 16));
         if (to.accumulation > to.batch_tokens / to.row_length)
             from.wrong("accumulation",
                        fmt::format("{} parts of a batch of {} rows", to.accumulation, to.batch_tokens / to.row_length));
         to.seed = uint64_t(from.integer("seed", 1, 0, INT64_MAX));
-        to.optimizer.muon = from.choice("optimizer", {"muon", "adamw"}) == 0;
-        to.learning_rate = from.number("learning_rate", 1e-3, 0.0, 1e9);
+        // A model that knows something already is led on gently.
+        std::vector<std::string_view> optimizers = {"muon", "adamw"};
+        if (has_base) std::swap(optimizers[0], optimizers[1]);
+        to.optimizer.muon = optimizers[from.choice("optimizer", optimizers)] == "muon";
+        to.learning_rate = from.number("learning_rate", has_base ? 3e-4 : 1e-3, 0.0, 1e9);
         to.muon_learning_rate = from.number("muon_learning_rate", 0.02, 0.0, 1e9);
         to.warmup_steps = from.integer("warmup_steps", 100, 0, 1 << 30);
         constexpr ScheduleShape kShapes[] = {ScheduleShape::kStable, ScheduleShape::kCosine, ScheduleShape::kLinear};
@@ -185,13 +218,13 @@ private:
         to.decay_fraction = from.number("decay_fraction", 0.2, 0.0, 1.0);
         to.two_stage = from.flag("two_stage", false);
         to.second_stage_fraction = from.number("second_stage_fraction", 0.66, 0.0, 1.0);
-        to.optimizer.weight_decay = float(from.number("weight_decay", 0.1, 0.0, 10.0));
+        to.optimizer.weight_decay = float(from.number("weight_decay", has_base ? 0.0 : 0.1, 0.0, 10.0));
         to.optimizer.beta1 = float(from.number("beta1", 0.9, 0.0, 0.99999));
         to.optimizer.beta2 = float(from.number("beta2", 0.95, 0.0, 0.99999));
         to.optimizer.epsilon = float(from.number("epsilon", 1e-8, 1e-20, 1.0));
         to.optimizer.muon_momentum = float(from.number("muon_momentum", 0.95, 0.0, 0.99999));
         to.optimizer.clip_norm = float(from.number("clip", 1.0, 0.0, 1e9));
-        from.finish({"steps", "tokens", "epochs"});
+        from.finish({"steps", "tokens", "epochs", "precision"});
     }
 
     void evaluation() {
@@ -233,7 +266,9 @@ private:
         RecipeSection from = section("output", false);
         auto& to = recipe_.output;
         to.folder = beside(from.text("folder", recipe_.name));
-        to.gguf = from.texts("gguf", {"f16"});
+        std::vector<std::string> types = {"f16"};
+        if (recipe_.lora.rank > 0) types.clear();
+        to.gguf = from.texts("gguf", types);
         for (const std::string& type : to.gguf)
             if (!find_type_target(type)) from.wrong("gguf", fmt::format("\"{}\" is no type of sterna quantize", type));
         to.safetensors = from.text("safetensors");

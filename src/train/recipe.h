@@ -16,7 +16,7 @@ namespace sterna::train {
 
 struct RecipeLimits {
     int max_width = 8192, max_layers = 256, max_heads = 256, max_head_dim = 512, max_ffn = 65536, max_context = 65536;
-    int max_vocab = 1 << 18;
+    int max_vocab = 1 << 18, max_rank = 1024;
     int64_t max_parameters = 2'000'000'000;  // 16 bytes each while training
     int64_t max_batch_tokens = 1 << 24;
     size_t max_file_bytes = 1 << 20;
@@ -38,7 +38,14 @@ enum class ScheduleShape : uint8_t { kCosine, kLinear, kStable };
 struct Recipe {
     std::string name;
     std::string path, text;  // of the recipe
-    NetConfig net;           // vocab_size is the tokenizer's: 0 until it is known
+    NetConfig net;           // vocab_size is the tokenizer's: 0 until it is known; with a base only `context` is set
+    std::string base;        // the model that training begins with; empty: random weights
+
+    struct {
+        int rank = 0;  // 0: all weights are trained
+        double alpha = 16;
+        std::vector<std::string> targets;
+    } lora;
 
     struct {
         int vocab_size = 0;

@@ -4,13 +4,16 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "base/mapped_file.h"
 #include "convert/hf_tokenizer.h"
+#include "train/base_model.h"
 #include "train/checkpoint.h"
 #include "train/corpus_rows.h"
 #include "train/loss_plot.h"
+#include "train/lora.h"
 #include "train/schedule.h"
 #include "train/training_data.h"
 #include "train/training_log.h"
@@ -32,6 +35,15 @@ double now_seconds() {
 
 Status write_text(const std::string& path, std::string_view text) {
     return write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+}
+
+Status export_adapter(const Recipe& recipe, const GgufFile& metadata, const std::vector<TrainedTensor>& tensors,
+                      TrainingResult& result) {
+    const std::string path = (fs::path(result.folder) / (recipe.name + "-lora.gguf")).string();
+    STERNA_CHECK(write_adapter(path, metadata, recipe.name, recipe.lora.alpha, tensors));
+    STERNA_TRY(file, exported_file(path, "lora"));
+    result.exported.files.insert(result.exported.files.begin(), std::move(file));
+    return {};
 }
 
 class Training {
@@ -74,15 +86,15 @@ private:
         if (options_.restart || options_.only_tokenizer || !fs::exists(result_.checkpoint, problem)) return {};
         auto opened = Checkpoint::open(result_.checkpoint);
         if (!opened) return fail(opened.error().code, "{}; --restart begins anew", opened.error().message);
-        const auto& before = opened->state().identity;
-        for (const auto& [key, value] : recipe_.identity) {
-            const auto at = std::ranges::find(before, key, &std::pair<std::string, std::string>::first);
-            const std::string was = at == before.end() ? "absent" : at->second;
-            if (was != value)
+        // What is absent counts as empty: a newer program may know more keys.
+        std::map<std::string, std::pair<std::string, std::string>> values;
+        for (const auto& [key, value] : recipe_.identity) values[key].first = value;
+        for (const auto& [key, value] : opened->state().identity) values[key].second = value;
+        for (const auto& [key, both] : values)
+            if (both.first != both.second)
                 return fail(ErrorCode::kBadArgument,
                             "{}: {} is {}, in the checkpoint {} it is {}; --restart begins anew", recipe_.path, key,
-                            shown(value), result_.checkpoint, shown(was));
-        }
+                            shown(both.first), result_.checkpoint, shown(both.second));
         checkpoint_ = std::move(*opened);
         return {};
     }
@@ -93,14 +105,12 @@ private:
 
     Status prepare() {
         const double started = now_seconds();
-        STERNA_TRY(data, prepare_data(recipe_, checkpoint_ ? &checkpoint_->file() : nullptr, !options_.only_tokenizer,
-                                      pool_, options_.cancel, options_.on_note));
+        STERNA_CHECK(open_base_model());
+        const GgufFile* existing = checkpoint_ ? &checkpoint_->file() : base_ ? &base_->metadata.file() : nullptr;
+        STERNA_TRY(data,
+                   prepare_data(recipe_, existing, !options_.only_tokenizer, pool_, options_.cancel, options_.on_note));
         data_ = std::move(data);
-        NetConfig config = recipe_.net;
-        config.vocab_size = int(data_.tokenizer.tokenizer->vocab_size());
-        STERNA_CHECK(check_sizes(config));
-        STERNA_TRY(metadata, model_metadata(recipe_, config, data_.tokenizer.metadata.file()));
-        metadata_ = std::move(metadata);
+        STERNA_TRY(config, sizes());
         if (auto json = tokenizer_json(metadata_.file()))
             STERNA_CHECK(write_text(result_.tokenizer, *json));
         else
@@ -109,9 +119,16 @@ private:
         STERNA_CHECK(plan_length());
         STERNA_TRY(net, Net::create(config, recipe_.training.seed, pool_));
         net_ = std::move(net);
-        optimizer_ = Optimizer::create(recipe_.training.optimizer, net_->parameters(), pool_);
-        for (const Parameter& parameter : net_->parameters()) result_.n_parameters += int64_t(parameter.value.size());
+        if (base_) STERNA_CHECK(load_weights(*base_->source, net_->parameters(), pool_));
+        if (recipe_.lora.rank > 0) {
+            STERNA_TRY(lora, LoraSet::create(net_->parameters(), recipe_.lora.targets, recipe_.lora.rank,
+                                             recipe_.lora.alpha, recipe_.training.seed, pool_));
+            lora_ = std::move(lora);
+        }
+        optimizer_ = Optimizer::create(recipe_.training.optimizer, trained(), pool_);
+        for (const Parameter& parameter : trained()) result_.n_parameters += int64_t(parameter.value.size());
         if (checkpoint_) STERNA_CHECK(restore());
+        if (lora_) lora_->apply();
         plan_ = plan_epoch(data_.tokens.training, recipe_.training.row_length, recipe_.training.seed, state_.epoch);
         if (state_.row > plan_.n_rows())
             return fail(ErrorCode::kBadFile, "{}: row {} of {}", result_.checkpoint, state_.row, plan_.n_rows());
@@ -120,12 +137,47 @@ private:
         return {};
     }
 
+    Status open_base_model() {
+        if (recipe_.base.empty()) return {};
+        STERNA_TRY(base, open_base(recipe_.base));
+        if (recipe_.training.row_length > base.net.context)
+            return fail(ErrorCode::kBadArgument, "{}: training.row_length is {}, the base was made for {}",
+                        recipe_.path, recipe_.training.row_length, base.net.context);
+        base_ = std::move(base);
+        return {};
+    }
+
+    // Of the network; and what the finished files will say.
+    Result<NetConfig> sizes() {
+        const int n_tokens = int(data_.tokenizer.tokenizer->vocab_size());
+        if (base_) {
+            if (n_tokens > base_->net.vocab_size)
+                return fail(ErrorCode::kBadFile, "{}: the vocabulary has {} tokens, the embedding {} rows",
+                            recipe_.base, n_tokens, base_->net.vocab_size);
+            STERNA_TRY(changed, changed_metadata(recipe_, base_->metadata.file()));
+            metadata_ = std::move(changed);
+            data_.digest += " " + base_->source->identity();
+            NetConfig config = base_->net;
+            config.context = recipe_.training.row_length;
+            config.bf16 = recipe_.net.bf16;
+            return config;
+        }
+        NetConfig config = recipe_.net;
+        config.vocab_size = n_tokens;
+        STERNA_CHECK(check_sizes(config));
+        STERNA_TRY(made, model_metadata(recipe_, config, data_.tokenizer.metadata.file()));
+        metadata_ = std::move(made);
+        return config;
+    }
+
+    std::span<Parameter> trained() { return lora_ ? lora_->parameters() : net_->parameters(); }
+
     void describe(double seconds) const {
         const TokenCorpus& corpus = data_.tokens.training;
         const double filled =
             100.0 * double(corpus.n_places()) / (double(plan_.n_rows()) * double(recipe_.training.row_length));
-        note(fmt::format("{:.2f} M weights, {} tokens in the vocabulary", double(result_.n_parameters) / 1e6,
-                         data_.tokenizer.tokenizer->vocab_size()));
+        note(fmt::format("{:.2f} M weights{}, {} tokens in the vocabulary", double(result_.n_parameters) / 1e6,
+                         lora_ ? " of adapters" : "", data_.tokenizer.tokenizer->vocab_size()));
         note(fmt::format(
             "{} documents, {:.2f} M tokens ({:.2f} bytes each), {} held out; an epoch has {} rows{}; {:.1f} s",
             corpus.n_documents, double(corpus.tokens.size()) / 1e6,
@@ -161,7 +213,7 @@ private:
             return fail(ErrorCode::kBadArgument,
                         "{}: the data are not those of the checkpoint {}; --restart begins anew", recipe_.path,
                         result_.checkpoint);
-        STERNA_CHECK(checkpoint_->restore(net_->parameters(), *optimizer_));
+        STERNA_CHECK(checkpoint_->restore(trained(), *optimizer_));
         if (state_.step > result_.n_steps)
             return fail(ErrorCode::kBadArgument,
                         "{}: {} steps, but the checkpoint {} has done {}; --restart begins anew", recipe_.path,
@@ -232,6 +284,7 @@ private:
         for (int64_t i = 0; i < training.batch_tokens / training.row_length; ++i) next_row();
         net_->zero_gradients();
         const Net::Loss loss = pass(training.accumulation, true);
+        if (lora_) lora_->collect_gradients();
         const Optimizer::Rates rates = rates_at(recipe_, state_.step, result_.n_steps);
         const double mean = loss.weight > 0 ? loss.sum / loss.weight : 0.0;
         const double norm = std::isfinite(mean) ? optimizer_->step(rates) : mean;
@@ -242,6 +295,7 @@ private:
                             ? fmt::format("the checkpoint of step {} stays, try a lower learning rate",
                                           std::max(saved_step_, first_step_))
                             : "there is no checkpoint yet, try a lower learning rate");
+        if (lora_) lora_->apply();
         ++state_.step;
         const int64_t n_tokens = int64_t(batch_.n_rows()) * training.row_length;
         state_.n_tokens += n_tokens;
@@ -324,7 +378,7 @@ private:
         state.data_digest = data_.digest;
         state.identity = recipe_.identity;
         const std::vector<Optimizer::State> tensors = optimizer_->state();
-        STERNA_CHECK(write_checkpoint(result_.checkpoint, metadata_.file(), state, net_->parameters(), tensors));
+        STERNA_CHECK(write_checkpoint(result_.checkpoint, metadata_.file(), state, trained(), tensors));
         saved_step_ = state_.step;
         last_checkpoint_ = now_seconds();
         return {};
@@ -347,6 +401,7 @@ private:
         options.cancel = options_.cancel;
         STERNA_TRY(report, export_model(metadata_.file(), tensors_of(net_->parameters()), pool_, options));
         result_.exported = std::move(report);
+        if (lora_) return export_adapter(recipe_, metadata_.file(), tensors_of(trained()), result_);
         return {};
     }
 
@@ -357,6 +412,8 @@ private:
     TrainingState state_;
     TrainingData data_{};
     MemoryGguf metadata_;
+    std::optional<BaseModel> base_;
+    std::unique_ptr<LoraSet> lora_;
     std::optional<Checkpoint> checkpoint_;
     std::unique_ptr<Net> net_;
     std::unique_ptr<Optimizer> optimizer_;
@@ -388,6 +445,11 @@ Result<TrainingResult> export_checkpoint(const Recipe& recipe, const std::string
     result.seconds = opened.state().seconds;
     std::vector<TrainedTensor> tensors = opened.tensors();
     for (const TrainedTensor& tensor : tensors) result.n_parameters += int64_t(tensor.values.size());
+    result.finished = true;
+    if (recipe.lora.rank > 0) {
+        STERNA_CHECK(export_adapter(recipe, opened.file(), tensors, result));
+        return result;
+    }
     ExportOptions write;
     write.types = recipe.output.gguf;
     write.folder = result.folder;
@@ -396,7 +458,6 @@ Result<TrainingResult> export_checkpoint(const Recipe& recipe, const std::string
     write.cancel = options.cancel;
     STERNA_TRY(report, export_model(opened.file(), std::move(tensors), pool, write));
     result.exported = std::move(report);
-    result.finished = true;
     return result;
 }
 

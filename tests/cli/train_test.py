@@ -235,6 +235,85 @@ class Train(unittest.TestCase):
         self.assertEqual(sterna("train", self.recipe, "-o", folder).returncode, 0)
         self.same_models(folder)
 
+    def tensors(self, path):
+        """Hash of each tensor's values."""
+        done = sterna("convert", path, "-o", self.folder / "as-f32.gguf", "--type", "f32", "--json", "--afresh", "-q")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return {tensor["name"]: tensor["sha256"] for tensor in json.loads(done.stdout)["tensors"]}
+
+    def test_lora(self):
+        base = self.whole / "tiny-q8_0.gguf"
+        recipe = self.written("lora.toml", f"""
+            name = "bent"
+            [lora]
+            base = "{base}"
+            rank = 3
+            targets = ["attn_q", "ffn_down"]
+            [data]
+            files = ["book.txt"]
+            held_out = 0.0
+            [training]
+            steps = 12
+            batch_tokens = 256
+            row_length = 32
+            learning_rate = 0.02
+            warmup_steps = 0
+            [checkpoint]
+            every = 4
+            [output]
+            gguf = ["f32"]
+            """)
+        folder = self.folder / "lora"
+        done = sterna("train", recipe, "-o", folder, "-t", 2)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        losses = [float(row.split(",")[2]) for row in (folder / "log.csv").read_text().split()[1:]]
+        self.assertLess(sum(losses[-3:]), sum(losses[:3]) - 0.1)
+        adapter = folder / "bent-lora.gguf"
+        self.assertEqual(sterna("train", recipe, "-o", self.folder / "lora1", "-t", 1).returncode, 0)
+        self.assertEqual(digest(adapter), digest(self.folder / "lora1/bent-lora.gguf"))
+        exported = sterna("train", recipe, "-o", self.folder / "lora2", "--export", folder / "checkpoint.gguf")
+        self.assertEqual(exported.returncode, 0, exported.stderr)
+        self.assertEqual(digest(adapter), digest(self.folder / "lora2/bent-lora.gguf"))
+
+        merged = self.folder / "merged.gguf"
+        done = sterna("convert", base, "--lora", adapter, "-o", merged, "--type", "f32", "-q")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found, plain = self.tensors(merged), self.tensors(base)
+        self.assertEqual(found, self.tensors(folder / "bent-f32.gguf"))
+        changed = {name for name in found if found[name] != plain[name]}
+        self.assertEqual(changed, {f"blk.{i}.{m}.weight" for i in (0, 1) for m in ("attn_q", "ffn_down")})
+
+        prompt = ["--raw", "-p", "the sea", "-n", "12", "--temp", "0", "--logprobs", "0", "--json"]
+        answer = lambda *model: json.loads(sterna("run", *model, *prompt).stdout)
+        adapted = answer(base, "--lora", adapter)
+        self.assertEqual(adapted["text"], answer(merged)["text"])
+        self.assertNotEqual(adapted, answer(base))
+        for wrong, word in ((self.whole / "tiny-f16.gguf", "not a LoRA adapter"), (self.folder / "none.gguf", "none.gguf")):
+            done = sterna("run", base, "--lora", wrong, "-p", "a")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(word, done.stderr)
+
+    def test_trains_further(self):
+        recipe = self.written("further.toml", f"""
+            name = "more"
+            [model]
+            base = "{self.whole}/tiny-f16.gguf"
+            [data]
+            files = ["book.txt"]
+            [training]
+            steps = 3
+            batch_tokens = 128
+            row_length = 16
+            [output]
+            gguf = ["f16"]
+            """)
+        done = sterna("train", recipe, "-o", self.folder / "further")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        run = sterna("run", self.folder / "further/more-f16.gguf", "-p", "who are you?", "-n", "2")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.refused(self.written("wide.toml", recipe.read_text().replace("[data]", "width = 8\n[data]")), "model.width",
+                     "the base says it")
+
     def test_only_the_tokenizer(self):
         folder = self.folder / "tokenizer"
         done = sterna("train", self.recipe, "-o", folder, "--only-tokenizer")
