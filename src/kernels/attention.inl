@@ -329,8 +329,16 @@ inline void finish_attention(const AttentionArgs& a, const AttentionScratch& s, 
     map(total, a.head_dim_v, a.out + i * a.out_stride, [factor](F32 v) { return v * factor; });
 }
 
+// The sums of one chunk stand in a part as the scratch's do: chunk, chunk_maximum, chunk_weight.
+inline void take_sums(const AttentionArgs& a, AttentionScratch& s, float* part) {
+    s.chunk = part;
+    s.chunk_maximum = part + a.n_q * s.value_stride;
+    s.chunk_weight = s.chunk_maximum + round_up_16(a.n_q);
+}
+
 void attention(const AttentionArgs& a) {
     AttentionScratch s = lay_out_scratch(a.scratch, a.head_dim_k, a.head_dim_v, a.n_q);
+    if (a.part) take_sums(a, s, a.part);
     if (a.kind == KvKind::kQ8_0) quantize_queries(a, s);
     bool first = true;
     for (int64_t chunk = a.begin / kAttentionChunk * kAttentionChunk; chunk < a.end; chunk += kAttentionChunk) {
@@ -339,8 +347,20 @@ void attention(const AttentionArgs& a) {
         score_chunk(a, s, low, high);
         for (int64_t i = 0; i < a.n_q; ++i) exponentials(s, i, low - chunk, high - chunk, a.softcap);
         sum_values(a, s, low, high);
+        if (a.part) return;
         for (int64_t i = 0; i < a.n_q; ++i) merge_chunk(s, i, first);
         first = false;
+    }
+    for (int64_t i = 0; i < a.n_q; ++i) finish_attention(a, s, i);
+}
+
+void attention_merge(const AttentionArgs& a, const float* parts) {
+    AttentionScratch s = lay_out_scratch(a.scratch, a.head_dim_k, a.head_dim_v, a.n_q);
+    const int64_t first = a.begin / kAttentionChunk, last = (a.end - 1) / kAttentionChunk;
+    const int64_t part_floats = a.n_q * s.value_stride + 2 * round_up_16(a.n_q);
+    for (int64_t chunk = first; chunk <= last; ++chunk) {
+        take_sums(a, s, const_cast<float*>(parts) + (chunk - first) * part_floats);
+        for (int64_t i = 0; i < a.n_q; ++i) merge_chunk(s, i, chunk == first);
     }
     for (int64_t i = 0; i < a.n_q; ++i) finish_attention(a, s, i);
 }

@@ -54,6 +54,7 @@ const Kernels STERNA_TABLE = {
     .softmax = softmax,
     .log_sum_exp = log_sum_exp,
     .attention = attention,
+    .attention_merge = attention_merge,
     .kv_store = kv_store,
 };
 

@@ -97,8 +97,12 @@ struct AttentionArgs {
     float softcap;
     const float* sinks;  // [n_q] or null
     float* scratch;      // attention_scratch_floats(...) floats, 64-byte aligned
+    // Null, or where attention() leaves the sums of [begin, end), which then lies in one chunk, instead of writing out:
+    // attention_part_floats(...) floats, 64-byte aligned.
+    float* part = nullptr;
 };
 int64_t attention_scratch_floats(int64_t head_dim_k, int64_t head_dim_v, int64_t n_q);
+int64_t attention_part_floats(int64_t head_dim_v, int64_t n_q);
 
 // Writes the key and value of one position into its page.
 struct KvStoreArgs {
@@ -152,6 +156,8 @@ struct Kernels {
     float (*log_sum_exp)(const float* x, int64_t n);
 
     void (*attention)(const AttentionArgs& args);
+    // Writes out from the parts of all chunks of [begin, end), in order and side by side: the bits of attention().
+    void (*attention_merge)(const AttentionArgs& args, const float* parts);
     void (*kv_store)(const KvStoreArgs& args);
 };
 

@@ -38,4 +38,9 @@ int64_t attention_scratch_floats(int64_t head_dim_k, int64_t head_dim_v, int64_t
     return scores + values + per_query + scales + quantized + sums;
 }
 
+// What take_sums() in attention.inl finds in a part.
+int64_t attention_part_floats(int64_t head_dim_v, int64_t n_q) {
+    return n_q * ((head_dim_v + 15) / 16 * 16) + 2 * ((n_q + 15) / 16 * 16);
+}
+
 }  // namespace sterna::kernels

@@ -9,6 +9,8 @@ namespace sterna {
 
 namespace {
 
+// With fewer heads than this for each worker, the chunks of a head are shared out too.
+constexpr int64_t kHeadsPerWorker = 4;
 constexpr int64_t kTokensPerTask =
     8;  // in prefill: enough work for a task, and their K and V are still in the core's cache
 
@@ -50,6 +52,40 @@ void store_row(ForwardContext& c, int64_t layer, int64_t row) {
         args.v = value + head * args.head_dim_v;
         c.kernels.kv_store(args);
     }
+}
+
+// Few heads and many workers: the chunks of a head are reduced apart and merge in order, with the bits of one pass.
+template <typename ArgsOf>
+void attend_by_chunks(ForwardContext& c, int64_t n_out, int64_t n_kv_heads, int64_t part_floats, ArgsOf args_of) {
+    struct Chunks {
+        int64_t first, n;
+    };
+    auto chunks = [](const kernels::AttentionArgs& args) {
+        int64_t first = args.begin / kernels::kAttentionChunk;
+        return Chunks{first, (args.end - 1) / kernels::kAttentionChunk + 1 - first};
+    };
+    int64_t most = 0;
+    for (int64_t row = 0; row < n_out; ++row) most = std::max(most, chunks(args_of(row, 0, 0)).n);
+    int64_t n_pairs = n_out * n_kv_heads;
+    if (most <= 1 || n_pairs * most * part_floats > c.buffers.attention_part_room) {
+        c.pool.run(int(n_pairs),
+                   [&](int pair, int worker) { c.kernels.attention(args_of(pair % n_out, pair / n_out, worker)); });
+        return;
+    }
+    c.pool.run(int(n_pairs * most), [&](int index, int worker) {
+        int64_t pair = index / most, chunk = index % most;
+        kernels::AttentionArgs args = args_of(pair % n_out, pair / n_out, worker);
+        Chunks own = chunks(args);
+        if (chunk >= own.n) return;
+        args.part = c.buffers.attention_parts + (pair * most + chunk) * part_floats;
+        args.begin = std::max(args.begin, (own.first + chunk) * kernels::kAttentionChunk);
+        args.end = std::min(args.end, (own.first + chunk + 1) * kernels::kAttentionChunk);
+        c.kernels.attention(args);
+    });
+    c.pool.run(int(n_pairs), [&](int pair, int worker) {
+        c.kernels.attention_merge(args_of(pair % n_out, pair / n_out, worker),
+                                  c.buffers.attention_parts + pair * most * part_floats);
+    });
 }
 
 }  // namespace
@@ -132,7 +168,7 @@ void attend(ForwardContext& c, int64_t layer) {
     bool last = layer == config.n_layers - 1;
     int64_t n_out = last ? c.buffers.n_wanted : c.n_rows;
 
-    auto run = [&](int64_t out_row, int64_t head, int worker) {
+    auto args_of = [&](int64_t out_row, int64_t head, int worker) {
         int64_t row = last ? c.buffers.wanted[out_row] : out_row;
         const StepToken& token = c.step.tokens[size_t(row)];
         kernels::AttentionArgs args = {};
@@ -154,18 +190,24 @@ void attend(ForwardContext& c, int64_t layer) {
         args.softcap = config.attention_softcap;
         args.sinks = w.attn_sinks.empty() ? nullptr : w.attn_sinks.data() + head * group;
         args.scratch = c.buffers.attention_scratch + worker * c.buffers.attention_stride;
-        c.kernels.attention(args);
+        return args;
     };
 
     int64_t positions = 0;
     for (int64_t row = 0; row < c.n_rows; ++row) positions += c.buffers.end[row];
     bool alone = c.pool.size() == 1 || positions * group * dim_k < (1 << 14);
+    if (!alone && n_out * n_kv_heads < kHeadsPerWorker * c.pool.size()) {
+        attend_by_chunks(c, n_out, n_kv_heads, kernels::attention_part_floats(dim_v, group), args_of);
+        leave_stream(c, layer, nullptr, 0);
+        return;
+    }
     int64_t per_task = n_out >= 8 * kTokensPerTask ? kTokensPerTask : 1;
     int64_t n_groups = (n_out + per_task - 1) / per_task;
     auto task = [&](int index, int worker) {
         // Head by head, so that neighbouring tasks read the same K and V.
         int64_t head = index / n_groups, first = index % n_groups * per_task;
-        for (int64_t row = first; row < std::min(first + per_task, n_out); ++row) run(row, head, worker);
+        for (int64_t row = first; row < std::min(first + per_task, n_out); ++row)
+            c.kernels.attention(args_of(row, head, worker));
     };
     if (alone)
         for (int64_t index = 0; index < n_kv_heads * n_groups; ++index) task(int(index), 0);

@@ -8,6 +8,8 @@ namespace sterna {
 namespace {
 
 constexpr int64_t kAlignment = 64;
+constexpr int64_t kMinAttentionChunks = 8;    // a session may be longer than the model's own context
+constexpr int64_t kMaxAttentionParts = 4096;  // a few megabytes; beyond it heads alone are shared out
 
 // Hands out aligned parts of one block, or only counts when the block is null.
 class Carver {
@@ -39,6 +41,8 @@ void Workspace::Buffers::Free::operator()(uint8_t* p) const {
 int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_workers, uint8_t* base) {
     int64_t qkv_width = 0, o_width = 0, ffn_width = 0;
     attention_stride = 0;
+    attention_part_room = 0;
+    const int64_t n_chunks = std::max(kMinAttentionChunks, config.context_length / kernels::kAttentionChunk + 1);
     for (int64_t layer = 0; layer < config.n_layers; ++layer) {
         qkv_width = std::max(qkv_width, config.q_width(layer) + config.k_width(layer) + config.v_width(layer));
         o_width = std::max(o_width, config.o_width(layer));
@@ -48,6 +52,11 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
         int64_t group = config.n_heads[size_t(layer)] / config.n_kv_heads[size_t(layer)];
         attention_stride = std::max(attention_stride,
                                     kernels::attention_scratch_floats(config.dim_k(layer), config.dim_v(layer), group));
+        // One token's attention over the longest context, if there are workers to share it.
+        if (n_workers > 1)
+            attention_part_room = std::max(attention_part_room,
+                                           std::min(kMaxAttentionParts, n_chunks * config.n_kv_heads[size_t(layer)]) *
+                                               kernels::attention_part_floats(config.dim_v(layer), group));
     }
     attention_stride = (attention_stride + 15) / 16 * 16;
     bool experts = config.n_experts > 0;
@@ -91,6 +100,7 @@ int64_t Workspace::Buffers::carve(const Config& config, int64_t n_tokens, int n_
     carver.take(expert_out, n_slots * config.width);
     carver.take(matmul_scratch, n_workers * kernels::kMatmulScratchBytes);
     carver.take(attention_scratch, n_workers * attention_stride);
+    carver.take(attention_parts, attention_part_room);
     return carver.used();
 }
 

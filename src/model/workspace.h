@@ -56,6 +56,8 @@ struct Workspace::Buffers {
     uint8_t* matmul_scratch = nullptr;   // [workers][kMatmulScratchBytes]
     float* attention_scratch = nullptr;  // [workers][attention_stride]
     int64_t attention_stride = 0;
+    float* attention_parts = nullptr;  // [attention_part_room] sums of chunks that several workers reduce
+    int64_t attention_part_room = 0;
 
     std::vector<MatmulJob> jobs;
     std::vector<MatmulTask> tasks;

@@ -90,6 +90,23 @@ struct Query {
     std::vector<float> sinks;
 };
 
+// Every chunk into a part of its own, last chunk first, then all merged.
+void attend_by_chunks(const Kernels& table, const AttentionArgs& args) {
+    const int64_t first = args.begin / kAttentionChunk, last = (args.end - 1) / kAttentionChunk;
+    const int64_t floats = attention_part_floats(args.head_dim_v, args.n_q), n = (last + 1 - first) * floats;
+    Guarded parts(n);
+    std::fill_n(parts.data(), n, NAN);
+    for (int64_t chunk = last; chunk >= first; --chunk) {
+        AttentionArgs one = args;
+        one.begin = std::max(args.begin, chunk * kAttentionChunk);
+        one.end = std::min(args.end, (chunk + 1) * kAttentionChunk);
+        one.part = parts.data() + (chunk - first) * floats;
+        table.attention(one);
+    }
+    table.attention_merge(args, parts.data());
+    EXPECT_TRUE(parts.intact());
+}
+
 // The output, [n_q][head_dim_v]; rows lie 5 floats apart in memory, which must stay as they were.
 std::vector<float> attend(const Kernels& table, const Cache& cache, const Query& query) {
     Shape shape = cache.shape();
@@ -121,6 +138,10 @@ std::vector<float> attend(const Kernels& table, const Cache& cache, const Query&
                           .sinks = query.sinks.empty() ? nullptr : query.sinks.data(),
                           .scratch = scratch.get()};
     table.attention(args);
+    std::vector<float> whole(out.data(), out.data() + query.n_q * stride);
+    std::fill_n(out.data(), query.n_q * stride, 77.0f);
+    attend_by_chunks(table, args);
+    EXPECT_EQ(std::memcmp(whole.data(), out.data(), whole.size() * sizeof(float)), 0) << "chunks reduced apart";
     EXPECT_TRUE(out.intact());
     EXPECT_EQ(scratch.get()[floats], guard);
     std::vector<float> result;

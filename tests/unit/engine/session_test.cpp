@@ -182,6 +182,27 @@ TEST(Engine, LogitsOfEveryPositionWhateverTheChunks) {
     EXPECT_FALSE(other.engine->evaluate(*session, 90, [](size_t, int64_t, std::span<const float>) {}));
 }
 
+// One token over several chunks of positions, which the workers share out.
+TEST(Engine, LongContextsHaveTheSameBitsWithMoreThreads) {
+    for (const char* name : {"llama", "gemma3", "gpt-oss"}) {
+        EngineOptions options = Bench::small_options();
+        options.context = 2048;
+        std::vector<std::vector<float>> first;
+        for (int n_threads : {1, 2, 5}) {
+            Bench bench(options, n_threads, name);
+            const auto tokens = bench.tokens(1100);
+            auto session = bench.session_with(std::span(tokens).first(1090));
+            std::vector<std::vector<float>> found = {bench.logits(*session)};
+            for (size_t i = 1090; i < tokens.size(); ++i) {
+                ASSERT_TRUE(session->append(tokens[i]));
+                found.push_back(bench.logits(*session));
+            }
+            if (first.empty()) first = found;
+            EXPECT_TRUE(found == first) << name << " with " << n_threads << " threads";
+        }
+    }
+}
+
 TEST(Engine, CancelledStepsCanBeRepeated) {
     Bench bench;
     const auto tokens = bench.tokens(60);
