@@ -114,7 +114,8 @@ Result<int> to_safetensors(const Options& options) {
     if (!is_gguf(options.source))
         return fail(ErrorCode::kBadArgument, "{}: --to safetensors takes a GGUF file", options.source);
     if (!options.convert.lora.empty())
-        return fail(ErrorCode::kUnsupported, "--lora: adapters are merged into a GGUF file, which --to safetensors then takes");
+        return fail(ErrorCode::kUnsupported,
+                    "--lora: adapters are merged into a GGUF file, which --to safetensors then takes");
     STERNA_TRY(file, GgufFile::open(options.source));
     STERNA_TRY(exported,
                export_to_safetensors(*file, options.source, options.output,

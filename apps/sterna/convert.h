@@ -12,10 +12,10 @@
 namespace sterna {
 
 struct ConvertOptions {
-    std::string type;   // "q4_k_m"; empty: the source's own, when it is f32, f16 or bf16
-    std::string name;   // general.name; empty: the source's
+    std::string type;               // "q4_k_m"; empty: the source's own, when it is f32, f16 or bf16
+    std::string name;               // general.name; empty: the source's
     std::vector<std::string> lora;  // adapters to merge, in this order
-    int n_threads = 0;  // 0: as many as the machine has cores
+    int n_threads = 0;              // 0: as many as the machine has cores
     bool allow_extra = false;
     bool quiet = false;
     bool resume = true;
