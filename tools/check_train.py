@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """What `sterna train` makes, against Python packages: the merges that tokenizers learns from the same text, the ids that it
-gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for both kinds of network.
+gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for both kinds of network;
+an adapter applied by llama.cpp.
 
-    python3 tools/check_train.py [build/dev/bin/sterna]    (tokenizers 0.23.3, torch 2.15.0, transformers 5.23.0, accelerate 1.15.0)"""
+    python3 tools/check_train.py [build/dev/bin/sterna]    (tokenizers 0.23.3, torch 2.15.0, transformers 5.23.0, accelerate 1.15.0,
+    llama-cpp-python 0.3.36)"""
 import json
 import math
 import random
@@ -11,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -111,6 +114,44 @@ def check_loss(folder, loss, kind):
     assert math.isclose(loss, theirs, rel_tol=1e-4 if kind == "bitnet" else 1e-5)
 
 
+LORA = """
+name = "adapter"
+[lora]
+base = "llama/witness-f16.gguf"
+rank = 4
+targets = ["attn_q", "attn_k", "attn_v", "ffn_down"]
+[data]
+files = ["text.txt"]
+held_out = 0.0
+[training]
+steps = 10
+batch_tokens = 256
+row_length = 64
+learning_rate = 0.05
+warmup_steps = 0
+"""
+
+
+def logits_of(path, ids, adapter=None):
+    from llama_cpp import Llama
+    model = Llama(model_path=str(path), lora_path=adapter and str(adapter), n_ctx=64, logits_all=True, verbose=False)
+    model.eval(ids)
+    return np.array(model.scores[:len(ids)])
+
+
+def check_adapter(folder):
+    """llama.cpp with base and adapter, and with what `sterna convert --lora` merges."""
+    (folder / "lora.toml").write_text(LORA)
+    base, adapter, merged = folder / "llama/witness-f16.gguf", folder / "adapter/adapter-lora.gguf", folder / "merged.gguf"
+    subprocess.run([STERNA, "train", folder / "lora.toml", "-q"], check=True, capture_output=True)
+    subprocess.run([STERNA, "convert", base, "--lora", adapter, "-o", merged, "--type", "f32", "-q"], check=True, capture_output=True)
+    ids = list(range(5, 45))
+    plain, adapted, wanted = logits_of(base, ids), logits_of(base, ids, adapter), logits_of(merged, ids)
+    effect, error = np.abs(adapted - plain).max(), np.abs(adapted - wanted).max()
+    print(f"adapter: changes logits by up to {effect:.3f}; merged and applied by llama.cpp differ by {error:.5f}")
+    assert effect > 0.1 and error < 0.01 * effect
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -126,6 +167,7 @@ def main():
             if kind == "llama" and tied == "true":
                 check_merges(folder / kind, text)
                 check_ids(folder / kind, folder / kind / "witness-f16.gguf", text[:200_000])
+                check_adapter(folder)
             check_loss(folder / kind / "hf", report["held_out_loss"], kind)
 
 

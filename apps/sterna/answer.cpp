@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "base/sha256.h"
+
 namespace sterna {
 
 namespace {
@@ -80,6 +82,14 @@ Result<std::unique_ptr<Answerer>> Answerer::create(RunOptions options) {
     engine_options.context = o.context;
     engine_options.chunk = o.chunk;
     engine_options.kv_kind = o.kv == "q8_0" ? kernels::KvKind::kQ8_0 : kernels::KvKind::kF16;
+    if (self.open_.adapted) {
+        // The id of a model does not see what an adapter changes: saved states of one must not be taken for another's.
+        Sha256 hash;
+        const ModelId id = model_id(*self.open_.model);
+        hash.update(id);
+        hash.update(self.open_.adapted->digest().data(), self.open_.adapted->digest().size());
+        engine_options.model_id = hash.finish();
+    }
     STERNA_TRY(engine, Engine::create(*self.open_.model, *self.open_.pool, engine_options));
     self.engine_ = std::move(engine);
     if (!o.draft.empty()) {
@@ -97,10 +107,31 @@ Result<std::unique_ptr<Answerer>> Answerer::create(RunOptions options) {
     if (self.template_)
         for (const std::string& stop : self.template_->stop_texts()) self.stop_texts_.push_back(stop);
     std::erase(self.stop_texts_, "");
+    STERNA_CHECK(self.read_tools());
     STERNA_CHECK(self.add_breakers());
     STERNA_CHECK(self.add_logit_bias());
     self.reset();
     return made;
+}
+
+// A JSON list of functions, each {"name", "description", "parameters"} or wrapped as chat templates want it.
+Status Answerer::read_tools() {
+    const std::string& path = options_.tools;
+    if (path.empty()) return {};
+    if (options_.raw)
+        return fail(ErrorCode::kBadArgument, "--tools: the chat template offers them, --raw goes without one");
+    STERNA_TRY(text, read_text_file(path));
+    OrderedJson list = OrderedJson::parse(text, nullptr, false);
+    if (!list.is_array()) return fail(ErrorCode::kBadFile, "{}: expected a JSON list of functions", path);
+    for (OrderedJson& tool : list) {
+        if (tool.is_object() && !tool.contains("function"))
+            tool = OrderedJson{{"type", "function"}, {"function", OrderedJson(tool)}};
+        const bool named = tool.is_object() && tool["function"].is_object() && tool["function"].contains("name") &&
+                           tool["function"]["name"].is_string();
+        if (!named) return fail(ErrorCode::kBadFile, "{}: function {} has no name", path, &tool - &list[0] + 1);
+    }
+    tools_ = std::move(list);
+    return {};
 }
 
 Status Answerer::add_breakers() {
@@ -145,6 +176,7 @@ Result<std::vector<TokenId>> Answerer::encode_raw(std::string_view text) const {
 Result<std::vector<TokenId>> Answerer::encode_chat(const std::vector<ChatMessage>& messages) const {
     ChatRenderOptions render;
     render.now = int64_t(std::time(nullptr));
+    render.tools = tools_;
     STERNA_TRY(text, template_->render(messages, render));
     EncodeOptions encode;
     encode.add_special = false;

@@ -157,6 +157,7 @@ Result<std::unique_ptr<AdaptedTensors>> AdaptedTensors::create(const GgufFile& f
     for (const LoraAdapter& adapter : adapters)
         STERNA_CHECK(adapter.check(file.get_string("general.architecture").value_or(""), tensors));
     std::unique_ptr<AdaptedTensors> result(new AdaptedTensors(file));
+    for (const LoraAdapter& adapter : adapters) result->digest_ += adapter.digest();
     for (const TensorView& tensor : file.tensors()) {
         if (std::ranges::none_of(adapters, [&](const LoraAdapter& each) { return each.changes(tensor.name); }))
             continue;

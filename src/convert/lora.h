@@ -80,6 +80,7 @@ public:
 
     const TensorView* find_tensor(std::string_view name) const override;
     void release(const TensorView& tensor) const override;
+    const std::string& digest() const { return digest_; }  // of all adapters, in order
 
 private:
     explicit AdaptedTensors(const GgufFile& file) : file_(file) {}
@@ -88,6 +89,7 @@ private:
         std::vector<float> values;
     };
     const GgufFile& file_;
+    std::string digest_;
     std::map<std::string, Adapted, std::less<>> adapted_;
 };
 

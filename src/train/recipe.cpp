@@ -200,6 +200,10 @@ private:
             from.wrong("batch_tokens", fmt::format("{} is less than a row of {}", to.batch_tokens, to.row_length));
         recipe_.net.bf16 = length.choice("precision", {"f32", "bf16"}) == 1;
         from.remember("precision", recipe_.net.bf16 ? "bf16" : "");
+        recipe_.net.int8_gradients = length.flag("int8_gradients", false);
+        from.remember("int8_gradients", recipe_.net.int8_gradients ? "true" : "");
+        if (recipe_.net.int8_gradients && !recipe_.net.ternary)
+            length.wrong("int8_gradients", "for kind = \"bitnet\" only");
         to.accumulation = int(from.integer("accumulation", 1, 1, 1 << 16));
         if (to.accumulation > to.batch_tokens / to.row_length)
             from.wrong("accumulation",
@@ -224,7 +228,7 @@ private:
         to.optimizer.epsilon = float(from.number("epsilon", 1e-8, 1e-20, 1.0));
         to.optimizer.muon_momentum = float(from.number("muon_momentum", 0.95, 0.0, 0.99999));
         to.optimizer.clip_norm = float(from.number("clip", 1.0, 0.0, 1e9));
-        from.finish({"steps", "tokens", "epochs", "precision"});
+        from.finish({"steps", "tokens", "epochs", "precision", "int8_gradients"});
     }
 
     void evaluation() {

@@ -256,7 +256,7 @@ class Train(unittest.TestCase):
             steps = 12
             batch_tokens = 256
             row_length = 32
-            learning_rate = 0.02
+            learning_rate = 0.1
             warmup_steps = 0
             [checkpoint]
             every = 4
