@@ -16,7 +16,7 @@
 namespace sterna {
 
 struct RunOptions {
-    std::string model, prompt, prompt_file, system, chat_template, draft, kv = "f16";
+    std::string model, prompt, prompt_file, system, tools, chat_template, draft, kv = "f16";
     bool has_prompt = false, raw = false, json = false, verbose = false, ignore_eos = false, context_shift = false,
          lookup = false, offline = false;
     int64_t n_predict = -1, context = 0, chunk = 512, keep = 0;
@@ -58,6 +58,7 @@ public:
 
 private:
     Answerer() = default;
+    Status read_tools();
     Status add_breakers();
     Status add_logit_bias();
     Result<std::unique_ptr<Drafter>> make_drafter();
@@ -67,6 +68,7 @@ private:
     std::unique_ptr<Engine> engine_, draft_engine_;
     std::unique_ptr<Session> session_;
     std::unique_ptr<ChatTemplate> template_;
+    OrderedJson tools_ = nullptr;
     std::vector<int32_t> stop_tokens_;
     std::vector<std::string> stop_texts_;
 };

@@ -176,6 +176,7 @@ void add_run(CLI::App& app, Command& command) {
     CLI::Option* prompt = sub->add_option("-p,--prompt", options->prompt, "the prompt");
     sub->add_option("-f,--file", options->prompt_file, "a file that holds the prompt");
     sub->add_option("-s,--system", options->system, "a system message");
+    sub->add_option("--tools", options->tools, "a JSON list of functions that the model may call");
     sub->add_flag("--raw", options->raw, "continue the text as it stands, without a chat template");
     sub->add_option("-n,--predict", options->n_predict, "at most this many new tokens")
         ->check(CLI::Range(int64_t(-1), int64_t(1) << 24));

@@ -167,6 +167,20 @@ class ProgramTest(unittest.TestCase):
         again.wait_for("not a saved chat")
         self.assertEqual(again.close(), 0)
 
+    def test_tools_reach_the_template(self):
+        template, tools = self.dir / "tools.jinja", self.dir / "tools.json"
+        template.write_text("{{ messages[0].content }}{% for t in tools or [] %} {{ t.type }} {{ t.function.name }}{% endfor %}")
+        tools.write_text(json.dumps([{"name": "give"}, {"type": "function", "function": {"name": "open_door"}}]))
+        greedy = ("run", self.model, "-n", 8, "--temp", 0, "--json")
+        offered = sterna(*greedy, "--chat-template", template, "--tools", tools, "-p", "hello")
+        spelled = sterna(*greedy, "--raw", "-p", "hello function give function open_door")
+        self.assertEqual(offered.returncode, 0, offered.stderr)
+        self.assertEqual(json.loads(offered.stdout)["tokens"], json.loads(spelled.stdout)["tokens"])
+        self.fails(sterna(*greedy, "--raw", "--tools", tools, "-p", "x"), "--tools", "--raw")
+        for bad in ("{}", "[", "[3]", '[{"function": 3}]', '[{"parameters": {}}]'):
+            tools.write_text(bad)
+            self.fails(sterna(*greedy, "--chat-template", template, "--tools", tools, "-p", "x"), "tools.json")
+
     def test_interrupt_stops_the_answer_and_not_the_program(self):
         chat = Terminal("run", self.model, "--chat-template", "chatml", "--ignore-eos", "-c", 2048, "--stop", "impossible text")
         chat.wait_for("> ")
