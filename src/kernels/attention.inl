@@ -357,7 +357,7 @@ void attention(const AttentionArgs& a) {
 void attention_merge(const AttentionArgs& a, const float* parts) {
     AttentionScratch s = lay_out_scratch(a.scratch, a.head_dim_k, a.head_dim_v, a.n_q);
     const int64_t first = a.begin / kAttentionChunk, last = (a.end - 1) / kAttentionChunk;
-    const int64_t part_floats = a.n_q * s.value_stride + 2 * round_up_16(a.n_q);
+    const int64_t part_floats = attention_part_floats(a.head_dim_v, a.n_q);
     for (int64_t chunk = first; chunk <= last; ++chunk) {
         take_sums(a, s, const_cast<float*>(parts) + (chunk - first) * part_floats);
         for (int64_t i = 0; i < a.n_q; ++i) merge_chunk(s, i, chunk == first);

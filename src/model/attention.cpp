@@ -55,8 +55,9 @@ void store_row(ForwardContext& c, int64_t layer, int64_t row) {
 }
 
 // Few heads and many workers: the chunks of a head are reduced apart and merge in order, with the bits of one pass.
+// Returns: false, with nothing done, when there is but one chunk or no room for the parts.
 template <typename ArgsOf>
-void attend_by_chunks(ForwardContext& c, int64_t n_out, int64_t n_kv_heads, int64_t part_floats, ArgsOf args_of) {
+bool attend_by_chunks(ForwardContext& c, int64_t n_out, int64_t n_kv_heads, int64_t part_floats, ArgsOf args_of) {
     struct Chunks {
         int64_t first, n;
     };
@@ -67,11 +68,7 @@ void attend_by_chunks(ForwardContext& c, int64_t n_out, int64_t n_kv_heads, int6
     int64_t most = 0;
     for (int64_t row = 0; row < n_out; ++row) most = std::max(most, chunks(args_of(row, 0, 0)).n);
     int64_t n_pairs = n_out * n_kv_heads;
-    if (most <= 1 || n_pairs * most * part_floats > c.buffers.attention_part_room) {
-        c.pool.run(int(n_pairs),
-                   [&](int pair, int worker) { c.kernels.attention(args_of(pair % n_out, pair / n_out, worker)); });
-        return;
-    }
+    if (most <= 1 || n_pairs * most * part_floats > c.buffers.attention_part_room) return false;
     c.pool.run(int(n_pairs * most), [&](int index, int worker) {
         int64_t pair = index / most, chunk = index % most;
         kernels::AttentionArgs args = args_of(pair % n_out, pair / n_out, worker);
@@ -86,6 +83,7 @@ void attend_by_chunks(ForwardContext& c, int64_t n_out, int64_t n_kv_heads, int6
         c.kernels.attention_merge(args_of(pair % n_out, pair / n_out, worker),
                                   c.buffers.attention_parts + pair * most * part_floats);
     });
+    return true;
 }
 
 }  // namespace
@@ -196,8 +194,8 @@ void attend(ForwardContext& c, int64_t layer) {
     int64_t positions = 0;
     for (int64_t row = 0; row < c.n_rows; ++row) positions += c.buffers.end[row];
     bool alone = c.pool.size() == 1 || positions * group * dim_k < (1 << 14);
-    if (!alone && n_out * n_kv_heads < kHeadsPerWorker * c.pool.size()) {
-        attend_by_chunks(c, n_out, n_kv_heads, kernels::attention_part_floats(dim_v, group), args_of);
+    if (!alone && n_out * n_kv_heads < kHeadsPerWorker * c.pool.size() &&
+        attend_by_chunks(c, n_out, n_kv_heads, kernels::attention_part_floats(dim_v, group), args_of)) {
         leave_stream(c, layer, nullptr, 0);
         return;
     }

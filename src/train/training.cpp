@@ -37,6 +37,16 @@ Status write_text(const std::string& path, std::string_view text) {
     return write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
+ExportOptions export_options(const Recipe& recipe, const std::string& folder, const TrainingOptions& options) {
+    ExportOptions made;
+    made.types = recipe.output.gguf;
+    made.folder = folder;
+    made.name = recipe.name;
+    made.safetensors = recipe.output.safetensors;
+    made.cancel = options.cancel;
+    return made;
+}
+
 Status export_adapter(const Recipe& recipe, const GgufFile& metadata, const std::vector<TrainedTensor>& tensors,
                       TrainingResult& result) {
     const std::string path = (fs::path(result.folder) / (recipe.name + "-lora.gguf")).string();
@@ -393,13 +403,8 @@ private:
     }
 
     Status export_files() {
-        ExportOptions options;
-        options.types = recipe_.output.gguf;
-        options.folder = result_.folder;
-        options.name = recipe_.name;
-        options.safetensors = recipe_.output.safetensors;
-        options.cancel = options_.cancel;
-        STERNA_TRY(report, export_model(metadata_.file(), tensors_of(net_->parameters()), pool_, options));
+        STERNA_TRY(report, export_model(metadata_.file(), tensors_of(net_->parameters()), pool_,
+                                        export_options(recipe_, result_.folder, options_)));
         result_.exported = std::move(report);
         if (lora_) return export_adapter(recipe_, metadata_.file(), tensors_of(trained()), result_);
         return {};
@@ -450,13 +455,8 @@ Result<TrainingResult> export_checkpoint(const Recipe& recipe, const std::string
         STERNA_CHECK(export_adapter(recipe, opened.file(), tensors, result));
         return result;
     }
-    ExportOptions write;
-    write.types = recipe.output.gguf;
-    write.folder = result.folder;
-    write.name = recipe.name;
-    write.safetensors = recipe.output.safetensors;
-    write.cancel = options.cancel;
-    STERNA_TRY(report, export_model(opened.file(), std::move(tensors), pool, write));
+    STERNA_TRY(report,
+               export_model(opened.file(), std::move(tensors), pool, export_options(recipe, result.folder, options)));
     result.exported = std::move(report);
     return result;
 }
