@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/gemm.h"
+
 namespace sterna::train {
 
 namespace {
@@ -45,19 +47,7 @@ void Muon::multiply(const float* a, int64_t a_row, int64_t m, int64_t k, const f
     constexpr int64_t kRows = 48;
     pool_.run(int((m + kRows - 1) / kRows), [&](int task, int) {
         const int64_t first = task * kRows;
-        table_->gemm({.m = std::min(kRows, m - first),
-                      .n = n,
-                      .k = k,
-                      .a = a + first * a_row,
-                      .a_row = a_row,
-                      .a_term = 1,
-                      .a_group = kPanelRows * a_row,
-                      .b = packed,
-                      .b_rows = k,
-                      .b_columns = round_up(n, kPanelColumns),
-                      .c = c + first * n,
-                      .c_row = n,
-                      .add = false});
+        table_->gemm(rows_times(a + first * a_row, a_row, std::min(kRows, m - first), k, packed, n, c + first * n));
     });
 }
 

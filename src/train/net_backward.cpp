@@ -20,19 +20,7 @@ void Transformer::multiply_back(const Linear& linear, const Tile& tile, const fl
             rows_->scale(dx + i * linear.n_in, scales[i], linear.n_in, dx + i * linear.n_in);
         return;
     }
-    table_->gemm({.m = tile.n,
-                  .n = linear.n_in,
-                  .k = linear.n_out,
-                  .a = dy,
-                  .a_row = linear.n_out,
-                  .a_term = 1,
-                  .a_group = kPanelRows * linear.n_out,
-                  .b = linear.backward,
-                  .b_rows = linear.n_out,
-                  .b_columns = round_up(linear.n_in, kPanelColumns),
-                  .c = dx,
-                  .c_row = linear.n_in,
-                  .add = false});
+    table_->gemm(rows_times(dy, linear.n_out, tile.n, linear.n_out, linear.backward, linear.n_in, dx));
 }
 
 // Packs rows of gradients for OuterProduct while they are in the cache.

@@ -70,19 +70,7 @@ void Transformer::multiply_integers(const uint8_t* weights, int64_t n_in, int64_
 }
 
 void Transformer::multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const {
-    table_->gemm({.m = tile.n,
-                  .n = linear.n_out,
-                  .k = linear.n_in,
-                  .a = rows,
-                  .a_row = linear.n_in,
-                  .a_term = 1,
-                  .a_group = kPanelRows * linear.n_in,
-                  .b = linear.forward,
-                  .b_rows = linear.n_in,
-                  .b_columns = round_up(linear.n_out, kPanelColumns),
-                  .c = out,
-                  .c_row = linear.n_out,
-                  .add = false});
+    table_->gemm(rows_times(rows, linear.n_in, tile.n, linear.n_in, linear.forward, linear.n_out, out));
 }
 
 void Transformer::forward(const Chunk& chunk) {

@@ -48,19 +48,7 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
         rows_->rms_norm(x_out_ + tokens[i] * width, weight(output_norm_), config_.norm_epsilon, width,
                         rows + i * width);
     round_rows(rows, tile.n * width);
-    table_->gemm({.m = tile.n,
-                  .n = vocab,
-                  .k = width,
-                  .a = rows,
-                  .a_row = width,
-                  .a_term = 1,
-                  .a_group = kPanelRows * width,
-                  .b = head_forward_,
-                  .b_rows = width,
-                  .b_columns = round_up(vocab, kPanelColumns),
-                  .c = logits,
-                  .c_row = vocab,
-                  .add = false});
+    table_->gemm(rows_times(rows, width, tile.n, width, head_forward_, vocab, logits));
     for (int64_t i = 0; i < tile.n; ++i) {
         const size_t at = size_t(chunk.first + tokens[i]);
         const int64_t target = batch.targets[at];
@@ -81,19 +69,7 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
         final_panels_ + depth_block * round_up(width, kPanelColumns) + (tile.first - depth_block) * kPanelColumns);
     round_rows(logits, tile.n * vocab);
     turn(logits, vocab, tile, logits_turned_);
-    table_->gemm({.m = tile.n,
-                  .n = width,
-                  .k = vocab,
-                  .a = logits,
-                  .a_row = vocab,
-                  .a_term = 1,
-                  .a_group = kPanelRows * vocab,
-                  .b = head_backward_,
-                  .b_rows = vocab,
-                  .b_columns = round_up(width, kPanelColumns),
-                  .c = drows,
-                  .c_row = width,
-                  .add = false});
+    table_->gemm(rows_times(logits, vocab, tile.n, vocab, head_backward_, width, drows));
     const Tile of_chunk = {block + tile.first, tile.n, int((block + tile.first) / kTile), tile.scratch};
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = tokens[i] * width;
