@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "base/printable.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/text_lists.h"
 #include "model/model.h"
@@ -80,7 +81,7 @@ ModelCheck check_table(const GgufFile& file, const Architecture& architecture, C
         for (int64_t layer = 0; layer < config.n_layers; ++layer) check(spec, layer);
     }
     for (const TensorView& tensor : file.tensors())
-        if (!known.contains(std::string(tensor.name))) unknown.add(shown_name(tensor.name));
+        if (!known.contains(std::string(tensor.name))) unknown.add(printable(tensor.name));
     if (!bad.empty()) return {"tensors", Verdict::kBad, fmt::format("{} wrong: {}", bad.size(), bad.text("; "))};
     if (!unknown.empty())
         return {
@@ -111,7 +112,7 @@ ModelCheck check_parameters(const GgufFile& file) {
     const double said = size_of_label(label);
     // A label is rounded, and some count the embedding while others do not.
     if (said > 0 && (n < 0.6 * said || n > 1.6 * said))
-        return {"parameters", Verdict::kBad, fmt::format("{}; general.size_label says {}", text, shown_name(label))};
+        return {"parameters", Verdict::kBad, fmt::format("{}; general.size_label says {}", text, printable(label))};
     return {"parameters", Verdict::kGood, std::move(text)};
 }
 
@@ -153,9 +154,9 @@ ModelCheck check_values(const GgufFile& file, ThreadPool& pool) {
         scan_tensor(tensor, pool, sums);
         file.release(tensor);
         if (sums.not_finite > 0)
-            odd.add(fmt::format("{}: {} of {}", shown_name(tensor.name), sums.not_finite.load(), tensor.n_elements()));
+            odd.add(fmt::format("{}: {} of {}", printable(tensor.name), sums.not_finite.load(), tensor.n_elements()));
         else if (sums.not_zero == 0 && tensor.n_dims > 1)
-            zero.add(shown_name(tensor.name));
+            zero.add(printable(tensor.name));
     }
     if (!odd.empty())
         return {"values", Verdict::kBad,
@@ -168,7 +169,7 @@ ModelCheck check_values(const GgufFile& file, ThreadPool& pool) {
 
 // An identifier and its text, for messages.
 std::string token_text(int64_t id, std::string_view text) {
-    return fmt::format("{} '{}'", id, shown_name(text));
+    return fmt::format("{} '{}'", id, printable(text));
 }
 
 ModelCheck check_vocabulary(const GgufFile& file) {
@@ -204,7 +205,7 @@ ModelCheck check_vocabulary(const GgufFile& file) {
             const size_t blank = merge.find(' ', 1);
             const bool known = blank != std::string_view::npos && seen.contains(merge.substr(0, blank)) &&
                                seen.contains(merge.substr(blank + 1));
-            if (!known) unknown.add("'" + shown_name(merge) + "'");
+            if (!known) unknown.add("'" + printable(merge) + "'");
         }
         if (!unknown.empty())
             bad.add(fmt::format("{} merges of pieces that are no tokens ({})", unknown.size(), unknown.text()));
@@ -212,7 +213,7 @@ ModelCheck check_vocabulary(const GgufFile& file) {
     if (!bad.empty()) return {"tokenizer", Verdict::kBad, bad.text("; ")};
     return {"tokenizer", Verdict::kGood,
             fmt::format("{}, {} tokens, each with a text of its own",
-                        shown_name(file.get_string("tokenizer.ggml.model").value_or("?")), tokens->size())};
+                        printable(file.get_string("tokenizer.ggml.model").value_or("?")), tokens->size())};
 }
 
 ModelCheck check_template(const GgufFile& file) {

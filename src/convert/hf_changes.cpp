@@ -8,7 +8,7 @@ namespace sterna {
 
 namespace {
 
-constexpr int64_t kChunk = int64_t(1) << 16;  // values read at a time where nothing else gives a size
+constexpr int64_t kReadAtOnce = int64_t(1) << 16;  // values read at a time where nothing else gives a size
 
 // Of `n` values in heads, which one becomes value i, where heads that share a key head move apart.
 int64_t source_value(const RecurrentConfig& r, int64_t i, int64_t n) {
@@ -329,12 +329,12 @@ Status make_rows(const Checkpoint& checkpoint, const HfRecipe& recipe, int64_t f
 Result<float> ternary_scale(const Checkpoint& checkpoint, const CheckpointTensor& tensor) {
     constexpr double kSmallest = 1e-5;  // as BitNet's own quantizer clamps it
     const int64_t n = tensor.n_elements();
-    std::vector<float> chunk(size_t(std::min(n, kChunk)));
+    std::vector<float> chunk(size_t(std::min(n, kReadAtOnce)));
     double sum = 0.0;
     float magnitude = 0.0f;
     bool ternary = true;
-    for (int64_t at = 0; at < n; at += kChunk) {
-        const std::span<float> part(chunk.data(), size_t(std::min(kChunk, n - at)));
+    for (int64_t at = 0; at < n; at += kReadAtOnce) {
+        const std::span<float> part(chunk.data(), size_t(std::min(kReadAtOnce, n - at)));
         STERNA_CHECK(checkpoint.read(tensor, at, part));
         for (float value : part) {
             const float size = std::abs(value);

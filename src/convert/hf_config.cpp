@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "convert/hf_rope.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/text_lists.h"
@@ -182,7 +183,7 @@ private:
     Status check_is(const HfKey& row, const std::string& text) {
         for (std::string_view choice : split_text(row.choices, '|'))
             if (choice == text) return {};
-        return fail(ErrorCode::kUnsupported, "{}: {}: {}, expected {}", where_, name_of(row), shown_name(text),
+        return fail(ErrorCode::kUnsupported, "{}: {}: {}, expected {}", where_, name_of(row), printable(text),
                     join_text(split_text(row.choices, '|'), " or "));
     }
 

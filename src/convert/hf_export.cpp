@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr int64_t kChunk = int64_t(1) << 18;  // values decoded at a time, and rounded up to a row
+constexpr int64_t kDecodedAtOnce = int64_t(1) << 18;  // values decoded at a time, and rounded up to a row
 
 struct Target {
     ElementType element;
@@ -86,7 +86,7 @@ using RowSink = FunctionRef<Status(std::span<const float>)>;
 Status produce_rows(const Recipe& recipe, RowSink sink) {
     const TensorView& from = *recipe.from;
     const bool vector = from.n_dims == 1;
-    const int64_t columns = vector ? 1 : row_length(from), step = std::max<int64_t>(1, kChunk / columns);
+    const int64_t columns = vector ? 1 : row_length(from), step = std::max<int64_t>(1, kDecodedAtOnce / columns);
     std::vector<float> all, chunk;
     if (vector) {
         all.resize(size_t(from.n_elements()));

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "convert/hf_changes.h"
 #include "convert/hf_tokenizer.h"
 #include "convert/listed_checkpoint.h"
@@ -40,7 +41,7 @@ bool is_layer_name(std::string_view pattern) {
 // "a, b and 7 more"
 std::string name_some(const std::vector<std::string>& names) {
     std::string text;
-    for (size_t i = 0; i < std::min(names.size(), kNamedTensors); ++i) text += (i ? ", " : "") + shown_name(names[i]);
+    for (size_t i = 0; i < std::min(names.size(), kNamedTensors); ++i) text += (i ? ", " : "") + printable(names[i]);
     if (names.size() > kNamedTensors) text += fmt::format(" and {} more", names.size() - kNamedTensors);
     return text;
 }

@@ -41,13 +41,4 @@ private:
     NameIndex index_;
 };
 
-// A name from a file as it may appear in a message: at most 96 bytes, printable ASCII.
-inline std::string shown_name(std::string_view name) {
-    std::string shown(name.substr(0, 96));
-    for (char& c : shown) {
-        if (c < 32 || c > 126) c = '?';
-    }
-    return shown;
-}
-
 }  // namespace sterna

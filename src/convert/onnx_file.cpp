@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/readers.h"
 #include "convert/unpack.h"
@@ -117,7 +118,7 @@ private:
         for (const fs::path& part : location) leaves = leaves || part == "..";
         if (leaves)
             return fail(ErrorCode::kBadFile, "{}: tensor {}: external data in '{}', outside the folder", path_,
-                        shown_name(tensor.name), shown_name(tensor.location));
+                        printable(tensor.name), printable(tensor.location));
         const std::string path = (fs::path(path_).parent_path() / location).string();
         auto at = external_.find(path);
         if (at == external_.end()) {
@@ -131,8 +132,8 @@ private:
         if (tensor.offset > bytes.size() || wanted > bytes.size() - tensor.offset ||
             (tensor.length != 0 && tensor.length != wanted))
             return fail(ErrorCode::kBadFile, "{}: tensor {} {}: {} bytes at byte {} of {}, which has {}", path_,
-                        shown_name(tensor.name), shape_text(tensor.shape), tensor.length ? tensor.length : wanted,
-                        tensor.offset, shown_name(tensor.location), bytes.size());
+                        printable(tensor.name), shape_text(tensor.shape), tensor.length ? tensor.length : wanted,
+                        tensor.offset, printable(tensor.location), bytes.size());
         tensor.data = bytes.subspan(size_t(tensor.offset), size_t(wanted));
         return {};
     }
@@ -193,7 +194,7 @@ private:
             recipe.axis = 1;
             if (!recipe.scale)
                 return fail(ErrorCode::kUnsupported, "{}: {}: quantized without {}_scale", path_,
-                            shown_name(recipe.tensor->name), shown_name(base));
+                            printable(recipe.tensor->name), printable(base));
             return note_matrix(node, recipe);
         }
         if (node.op == "Gather") {
@@ -240,7 +241,7 @@ private:
         Recipe recipe{.tensor = tensor_named(node.inputs[1])};
         const std::string scope = scope_name(node);
         auto broken = [&](std::string_view what) {
-            return fail(ErrorCode::kUnsupported, "{}: MatMulNBits {}: {}", path_, shown_name(node.name), what);
+            return fail(ErrorCode::kUnsupported, "{}: MatMulNBits {}: {}", path_, printable(node.name), what);
         };
         if (!recipe.tensor || scope.empty() || node.inputs.size() < 3) return broken("without weights or a scope");
         recipe.scale = tensor_named(node.inputs[2]);
@@ -300,8 +301,8 @@ private:
     Status note(const std::string& name, const Recipe& recipe) {
         const auto [at, added] = named_.emplace(plain_name(name), recipe);
         if (!added && at->second.tensor != recipe.tensor)
-            return fail(ErrorCode::kUnsupported, "{}: two weights for {}: {} and {}", path_, shown_name(name),
-                        shown_name(at->second.tensor->name), shown_name(recipe.tensor->name));
+            return fail(ErrorCode::kUnsupported, "{}: two weights for {}: {} and {}", path_, printable(name),
+                        printable(at->second.tensor->name), printable(recipe.tensor->name));
         return {};
     }
 
@@ -358,7 +359,7 @@ private:
             }
         }
         if (n != wanted || (recipe.zero && element_count(recipe.zero->shape) != n))
-            return fail(ErrorCode::kBadFile, "{}: {} {} with scales {} along dimension {}", path_, shown_name(name),
+            return fail(ErrorCode::kBadFile, "{}: {} {} with scales {} along dimension {}", path_, printable(name),
                         shape_text(shape), shape_text(recipe.scale->shape), recipe.axis);
         if (n == 1) recipe.axis = -1;
         return {};

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/readers.h"
 #include "format/safetensors.h"
@@ -84,7 +85,7 @@ Result<Shards> read_index(const fs::path& path) {
         if (name.empty() || name.find('/') != std::string::npos || name.find('\\') != std::string::npos ||
             name.find('\0') != std::string::npos || name == "..")
             return fail(ErrorCode::kBadFile, "{}: tensor '{}' is said to be in '{}', expected a file name",
-                        path.string(), shown_name(tensor), shown_name(name));
+                        path.string(), printable(tensor), printable(name));
         names.insert(name);
         shards.where[tensor] = name;
         if (names.size() > kMaxShards)
@@ -172,7 +173,7 @@ Result<std::unique_ptr<Checkpoint>> open_safetensors(const std::string& path) {
         const CheckpointTensor* found = checkpoint->find(tensor);
         if (!found || fs::path(shards.paths[checkpoint->file_of(*found)]).filename() != name)
             return fail(ErrorCode::kBadFile, "{}: the index says that tensor '{}' is in {}, which does not hold it",
-                        path, shown_name(tensor), name);
+                        path, printable(tensor), name);
     }
     if (checkpoint->tensors().empty()) return fail(ErrorCode::kBadFile, "{}: holds no tensors", path);
     return checkpoint;

@@ -16,6 +16,8 @@
 
 namespace sterna {
 
+inline constexpr std::string_view kBlank = "\xE2\x96\x81";  // U+2581, how SentencePiece writes a blank
+
 struct TokenizerFileLimits {
     uint64_t max_file_bytes = 1u << 28;  // the largest tokenizer.json have some 35 MB
     int64_t max_vocab = 1 << 20;

@@ -15,9 +15,8 @@ namespace sterna {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
-constexpr std::string_view kBlank = "\xE2\x96\x81";
 constexpr std::string_view kGpt2Step =
     R"(isolated 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
@@ -32,16 +31,16 @@ std::string encode_base64(const std::vector<int64_t>& bytes) {
     return out;
 }
 
-Json replace(const char* kind, std::string_view from, std::string_view to) {
+OrderedJson replace(const char* kind, std::string_view from, std::string_view to) {
     return {{"type", "Replace"}, {"pattern", {{kind, from}}}, {"content", to}};
 }
-Json split(std::string_view regex, std::string_view behaviour = "Isolated", bool invert = false) {
+OrderedJson split(std::string_view regex, std::string_view behaviour = "Isolated", bool invert = false) {
     return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", behaviour}, {"invert", invert}};
 }
-Json byte_level(bool prefix, bool regex) {
+OrderedJson byte_level(bool prefix, bool regex) {
     return {{"type", "ByteLevel"}, {"add_prefix_space", prefix}, {"trim_offsets", true}, {"use_regex", regex}};
 }
-Json sequence(const char* list, std::vector<Json> parts) {
+OrderedJson sequence(const char* list, std::vector<OrderedJson> parts) {
     if (parts.empty()) return nullptr;
     if (parts.size() == 1) return parts[0];
     return {{"type", "Sequence"}, {list, parts}};
@@ -73,13 +72,14 @@ public:
         } else {
             return fail(ErrorCode::kUnsupported, "tokenizer.ggml.model: '{}', expected gpt2, llama or t5", *kind);
         }
-        Json root{{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added_tokens()}};
+        OrderedJson root{
+            {"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", added_tokens()}};
         root["normalizer"] = normalizer_;
         root["pre_tokenizer"] = pre_tokenizer_;
         root["post_processor"] = post_processor();
         root["decoder"] = decoder_;
         root["model"] = std::move(model_);
-        return root.dump(-1, ' ', false, Json::error_handler_t::replace);
+        return root.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
     }
 
 private:
@@ -90,10 +90,10 @@ private:
         return id && *id >= 0 && size_t(*id) < tokens_.size() ? std::optional(size_t(*id)) : std::nullopt;
     }
 
-    Json vocabulary() const {
-        Json vocab = Json::object();
+    OrderedJson vocabulary() const {
+        OrderedJson vocab = OrderedJson::object();
         // Members of an ordered object are searched one by one: a list of pairs becomes one at once.
-        auto& members = vocab.get_ref<Json::object_t&>();
+        auto& members = vocab.get_ref<OrderedJson::object_t&>();
         members.reserve(tokens_.size());
         std::vector<bool> again = duplicates();
         for (size_t id = 0; id < tokens_.size(); ++id)
@@ -109,8 +109,8 @@ private:
         return again;
     }
 
-    Json added_tokens() const {
-        Json list = Json::array();
+    OrderedJson added_tokens() const {
+        OrderedJson list = OrderedJson::array();
         auto strips = [&](const char* name) { return metadata_.get_ints(name).value_or(std::vector<int64_t>()); };
         const auto left = strips("sterna.tokenizer.strip_left"), right = strips("sterna.tokenizer.strip_right");
         for (size_t id = 0; id < tokens_.size(); ++id) {
@@ -130,8 +130,8 @@ private:
         return list;
     }
 
-    Json merges() const {
-        Json list = Json::array();
+    OrderedJson merges() const {
+        OrderedJson list = OrderedJson::array();
         for (std::string_view merge : metadata_.get_strings(key("merges")).value_or(std::vector<std::string_view>())) {
             size_t blank = merge.find(' ', 1);
             if (blank != merge.npos) list.push_back({merge.substr(0, blank), merge.substr(blank + 1)});
@@ -139,9 +139,10 @@ private:
         return list;
     }
 
-    Json bpe_model(Json merges, bool byte_fallback, bool fuse_unknown, bool ignore_merges, bool unknown) const {
+    OrderedJson bpe_model(OrderedJson merges, bool byte_fallback, bool fuse_unknown, bool ignore_merges,
+                          bool unknown) const {
         auto id = special("unknown");
-        Json name = unknown && id ? Json(tokens_[*id]) : Json(nullptr);
+        OrderedJson name = unknown && id ? OrderedJson(tokens_[*id]) : OrderedJson(nullptr);
         return {{"type", "BPE"},
                 {"dropout", nullptr},
                 {"unk_token", name},
@@ -171,7 +172,7 @@ private:
             if (!expressions)
                 return fail(ErrorCode::kUnsupported, "tokenizer.ggml.pre: '{}', no split expression is known for it",
                             name);
-            std::vector<Json> parts;
+            std::vector<OrderedJson> parts;
             for (const std::string& e : *expressions) parts.push_back(split(e));
             parts.push_back(byte_level(false, false));
             pre_tokenizer_ = sequence("pretokenizers", std::move(parts));
@@ -188,7 +189,7 @@ private:
     }
 
     Status write_normalizer(const std::vector<std::string_view>& steps) {
-        std::vector<Json> parts;
+        std::vector<OrderedJson> parts;
         for (std::string_view step : steps) {
             size_t blank = std::min(step.find(' '), step.size());
             std::string_view name = step.substr(0, blank), text = step.substr(std::min(blank + 1, step.size()));
@@ -228,7 +229,7 @@ private:
     }
 
     Status write_split(const std::vector<std::string_view>& steps) {
-        std::vector<Json> parts;
+        std::vector<OrderedJson> parts;
         auto is = [&](size_t i, std::string_view what) { return i < steps.size() && steps[i] == what; };
         for (size_t i = 0; i < steps.size(); ++i) {
             std::string_view step = steps[i];
@@ -285,7 +286,7 @@ private:
         for (auto& [text, id] : ids) order.push_back(id);
         std::sort(order.begin(), order.end(),
                   [&](uint32_t a, uint32_t b) { return scores_[a] != scores_[b] ? scores_[a] > scores_[b] : a < b; });
-        Json list = Json::array();
+        OrderedJson list = OrderedJson::array();
         for (uint32_t whole : order) {
             std::string_view text = tokens_[whole];
             std::vector<std::pair<uint32_t, uint32_t>> pairs;
@@ -296,7 +297,7 @@ private:
             std::sort(pairs.begin(), pairs.end());
             for (auto [a, b] : pairs) list.push_back({tokens_[a], tokens_[b]});
         }
-        std::vector<Json> parts;
+        std::vector<OrderedJson> parts;
         if (metadata_.get_bool(key("add_space_prefix")).value_or(true))
             parts.push_back({{"type", "Prepend"}, {"prepend", kBlank}});
         if (metadata_.get_bool(key("remove_extra_whitespaces")).value_or(false)) {
@@ -321,16 +322,16 @@ private:
         if (scores_.size() < tokens_.size())
             return fail(ErrorCode::kBadFile, "tokenizer.ggml.scores: {} entries, expected {}", scores_.size(),
                         tokens_.size());
-        Json vocab = Json::array();
+        OrderedJson vocab = OrderedJson::array();
         for (size_t id = 0; id < tokens_.size(); ++id)
             vocab.push_back(
                 {tokens_[id], has_type(id, TokenType::kNormal) || has_type(id, TokenType::kByte) ? scores_[id] : 0.0});
         auto unknown = special("unknown");
         model_ = {{"type", "Unigram"},
-                  {"unk_id", unknown ? Json(*unknown) : Json(nullptr)},
+                  {"unk_id", unknown ? OrderedJson(*unknown) : OrderedJson(nullptr)},
                   {"vocab", std::move(vocab)},
                   {"byte_fallback", has_bytes()}};
-        std::vector<Json> parts;
+        std::vector<OrderedJson> parts;
         if (auto map = metadata_.get_ints(key("precompiled_charsmap")); map && !map->empty())
             parts.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", encode_base64(*map)}});
         if (own_steps_) {
@@ -357,7 +358,7 @@ private:
         return {};
     }
 
-    Json post_processor() const {
+    OrderedJson post_processor() const {
         const bool t5 = model_["type"] == "Unigram";
         bool bos = metadata_.get_bool(key("add_bos_token")).value_or(false);
         bool eos = metadata_.get_bool(key("add_eos_token")).value_or(t5);
@@ -365,18 +366,18 @@ private:
         bos = bos && bos_id;
         eos = eos && eos_id;
         if (!bos && !eos) return nullptr;
-        Json single = Json::array(), pair = Json::array(), tokens = Json::object();
+        OrderedJson single = OrderedJson::array(), pair = OrderedJson::array(), tokens = OrderedJson::object();
         auto token = [&](size_t id, int type) {
             std::string name(tokens_[id]);
             tokens[name] = {{"id", name}, {"ids", {id}}, {"tokens", {name}}};
-            return Json{{"SpecialToken", {{"id", name}, {"type_id", type}}}};
+            return OrderedJson{{"SpecialToken", {{"id", name}, {"type_id", type}}}};
         };
         for (int type = 0; type < 2; ++type) {
-            std::vector<Json> parts;
+            std::vector<OrderedJson> parts;
             if (bos) parts.push_back(token(*bos_id, type));
             parts.push_back({{"Sequence", {{"id", type ? "B" : "A"}, {"type_id", type}}}});
             if (eos) parts.push_back(token(*eos_id, type));
-            for (const Json& part : parts) {
+            for (const OrderedJson& part : parts) {
                 if (type == 0) single.push_back(part);
                 pair.push_back(part);
             }
@@ -389,7 +390,7 @@ private:
     std::vector<int64_t> types_;
     std::vector<double> scores_;
     bool own_steps_ = false;
-    Json normalizer_ = nullptr, pre_tokenizer_ = nullptr, decoder_ = nullptr, model_;
+    OrderedJson normalizer_ = nullptr, pre_tokenizer_ = nullptr, decoder_ = nullptr, model_;
 };
 
 }  // namespace

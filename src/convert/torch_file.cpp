@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/readers.h"
 #include "format/torch_archive.h"
@@ -53,7 +54,7 @@ public:
             CheckpointTensor shown{tensor.name, tensor.shape, element_exact(tensor.type), {}};
             if (tensor.contiguous && element_is_stored(tensor.type)) shown.stored = tensor.data;
             if (!tensor.contiguous && is_integer(shown.exact))
-                return fail(ErrorCode::kUnsupported, "{}: {}: transposed integers", path, shown_name(tensor.name));
+                return fail(ErrorCode::kUnsupported, "{}: {}: transposed integers", path, printable(tensor.name));
             tensors_.push_back(std::move(shown));
             sources_.push_back({std::move(tensor), files_.size()});
         }
@@ -104,11 +105,11 @@ Result<std::set<std::string>> shards_of(const std::string& path) {
     std::set<std::string> shards;
     for (const auto& [tensor, shard] : index["weight_map"].items()) {
         if (!shard.is_string())
-            return fail(ErrorCode::kBadFile, "{}: the file of {} is no string", path, shown_name(tensor));
+            return fail(ErrorCode::kBadFile, "{}: the file of {} is no string", path, printable(tensor));
         const std::string name = shard.get<std::string>();
         if (name.empty() || name == "." || name == ".." ||
             name.find_first_of(std::string_view("/\\\0", 3)) != name.npos)
-            return fail(ErrorCode::kBadFile, "{}: file name '{}' leaves the folder", path, shown_name(name));
+            return fail(ErrorCode::kBadFile, "{}: file name '{}' leaves the folder", path, printable(name));
         shards.insert(name);
         if (shards.size() > kMaxShards) return fail(ErrorCode::kLimit, "{}: more than {} files", path, kMaxShards);
     }

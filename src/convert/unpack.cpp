@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/half.h"
+#include "base/printable.h"
 #include "convert/listed_checkpoint.h"
 
 namespace sterna {
@@ -138,7 +139,7 @@ Result<PackingConfig> read_packing_config(std::string_view config_json) {
     const std::string awq_version = text_at(quantization, "version");
     if (packing.method == "awq" && !awq_version.empty() && awq_version != "gemm" && awq_version != "GEMM")
         return fail(ErrorCode::kUnsupported, "config.json: AWQ in the layout '{}', expected gemm",
-                    shown_name(awq_version));
+                    printable(awq_version));
     if (packing.method == "gptq" || packing.method.empty())
         packing.zeros_minus_one = text_at(quantization, "checkpoint_format") != "gptq_v2";
     if (packing.method == "auto-round" || packing.method == "intel/auto-round")

@@ -7,7 +7,6 @@ namespace sterna {
 
 namespace {
 
-constexpr int64_t kPage = StateLayout::kPagePositions;
 constexpr int64_t kMaxSequences = 1 << 16;
 // A session with at most this much to do goes before prompts: decodes, drafts to verify, the ends of prompts.
 constexpr int64_t kSmallWork = 32;

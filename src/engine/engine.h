@@ -21,6 +21,8 @@
 
 namespace sterna {
 
+inline constexpr int64_t kPage = StateLayout::kPagePositions;  // positions of a page of the cache
+
 using ModelId = std::array<uint8_t, 32>;
 
 // SHA-256 over the configuration, every weight's place, type and size, and the content of the norm weights (which every

@@ -8,7 +8,6 @@
 namespace sterna {
 
 namespace {
-constexpr int64_t kPage = StateLayout::kPagePositions;
 
 size_t pages_for(int64_t n_positions) {
     return size_t((n_positions + kPage - 1) / kPage);

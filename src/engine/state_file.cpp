@@ -14,7 +14,6 @@ constexpr uint32_t kVersion = 1;
 constexpr uint32_t kHasLogits = 1;
 constexpr uint32_t kIsExtended = 2;  // Engine::is_extended()
 constexpr uint32_t kKnownFlags = kHasLogits | kIsExtended;
-constexpr int64_t kPage = StateLayout::kPagePositions;
 constexpr size_t kDigestBytes = 32;
 
 struct Header {

@@ -7,6 +7,7 @@
 
 #ifndef STERNA_NO_FILES
 #include "base/mapped_file.h"
+#include "base/printable.h"
 #endif
 
 namespace sterna {

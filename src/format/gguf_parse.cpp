@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 
+#include "base/printable.h"
+
 namespace sterna::detail {
 
 namespace {
@@ -338,15 +340,6 @@ size_t gguf_type_bytes(GgufType type) {
 
 std::string_view gguf_type_name(GgufType type) {
     return uint32_t(type) < kTypeCount ? kTypeNames[uint32_t(type)] : "?";
-}
-
-std::string printable(std::string_view name) {
-    constexpr size_t kMaxShown = 96;
-    std::string shown(name.substr(0, kMaxShown));
-    for (char& c : shown)
-        if (c < ' ' || c > '~') c = '?';
-    if (name.size() > kMaxShown) shown += "...";
-    return shown;
 }
 
 }  // namespace sterna::detail

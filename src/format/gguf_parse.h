@@ -32,7 +32,4 @@ std::optional<double> value_as_float(GgufType type, const uint8_t* at);
 size_t gguf_type_bytes(GgufType type);
 std::string_view gguf_type_name(GgufType type);
 
-// A name from a file as it may appear in a message: at most 96 bytes, printable ASCII.
-std::string printable(std::string_view name);
-
 }  // namespace sterna::detail

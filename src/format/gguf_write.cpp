@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/printable.h"
 #include "format/gguf.h"
 #include "format/gguf_parse.h"
 

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/printable.h"
 #include "format/protobuf_wire.h"
 
 namespace sterna {
@@ -56,14 +57,6 @@ TypeRow type_of(int64_t number) {
         default:
             return {};
     }
-}
-
-std::string printable(std::string_view text) {
-    std::string shown(text.substr(0, 96));
-    for (char& c : shown) {
-        if (c < 32 || c > 126) c = '?';
-    }
-    return shown;
 }
 
 class Parser {

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/printable.h"
 #include "format/gguf_parse.h"
 #include "format/name_index.h"
 
@@ -18,8 +19,6 @@
 #endif
 
 namespace sterna {
-
-using detail::printable;
 
 namespace {
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/printable.h"
 #include "format/name_index.h"
 #include "format/torch_pickle.h"
 #include "format/zip.h"
@@ -21,14 +22,6 @@ struct Stored {
     std::string_view key;
     Bytes data;
 };
-
-std::string printable(std::string_view text) {
-    std::string shown(text.substr(0, 96));
-    for (char& c : shown) {
-        if (c < 32 || c > 126) c = '?';
-    }
-    return shown;
-}
 
 // Places a tensor in its storage. Every extent, stride and offset may be anything.
 Result<TorchTensor> place(const PickleTensor& source, Bytes storage, std::string_view name, const std::string& path) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/printable.h"
+
 namespace sterna {
 
 namespace {
@@ -106,14 +108,6 @@ constexpr Global kGlobals[] = {
 };
 
 constexpr size_t kMostArguments = 16;
-
-std::string printable(std::string_view text) {
-    std::string shown(text.substr(0, 96));
-    for (char& c : shown) {
-        if (c < 32 || c > 126) c = '?';
-    }
-    return shown;
-}
 
 std::optional<std::string_view> read_line(ByteReader& reader) {
     constexpr size_t kMostLine = 256;

@@ -15,7 +15,7 @@
 namespace sterna {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -33,7 +33,7 @@ std::optional<LocalUrl> read_note(const fs::path& path) {
     if (!file) return std::nullopt;
     file.read(text.data(), std::streamsize(text.size()));
     text.resize(size_t(std::max<std::streamsize>(0, file.gcount())));
-    const Json json = Json::parse(text, nullptr, false);
+    const OrderedJson json = OrderedJson::parse(text, nullptr, false);
     if (!json.is_object()) return std::nullopt;
     LocalUrl out;
     if (auto at = json.find("url"); at != json.end() && at->is_string()) out.url = at->get<std::string>();
@@ -122,7 +122,7 @@ Result<LocalModel> Hub::pull_url(const HubReference& reference) {
     if (end == DownloadEnd::kChanged)
         return fail(ErrorCode::kIo, "{}: the file has changed on the server while it was fetched; pull again",
                     reference.file);
-    std::ofstream(path + ".json", std::ios::binary) << Json{{"url", url}, {"etag", facts.etag}}.dump() << "\n";
+    std::ofstream(path + ".json", std::ios::binary) << OrderedJson{{"url", url}, {"etag", facts.etag}}.dump() << "\n";
     auto local = read_note(path + ".json");
     if (!local) return fail(ErrorCode::kIo, "{}.json: cannot write", path);
     LocalModel out = model_of(*local);

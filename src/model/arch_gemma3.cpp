@@ -1,12 +1,12 @@
 // Gemma 3 (text of 270M to 27B): "gemma3" files.
 //
 //   x = embedding * sqrt(width)
-//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)          five sliding layers (theta
-//   10,000, window),
-//               x += rms_norm(W_o attention(q, k, W_v h))                                then one that sees all (theta
-//               1,000,000) h = rms_norm(x);  x += rms_norm(W_down (gelu(W_gate h) * W_up h))         norm weights are
-//               stored with 1 added
+//   per layer:  h = rms_norm(x);  q, k = rope(rms_norm per head of W_q h, W_k h)
+//               x += rms_norm(W_o attention(q, k, W_v h))
+//               h = rms_norm(x);  x += rms_norm(W_down (gelu(W_gate h) * W_up h))
 //   logits = embedding^T rms_norm(x)
+//
+// Five layers see a window (theta 10,000), then one sees all (theta 1,000,000). Norm weights are stored with 1 added.
 #include <cmath>
 
 #include "model/blocks.h"

@@ -4,10 +4,10 @@ namespace sterna {
 
 namespace {
 
-constexpr int64_t kAlignment = 64;
+constexpr int64_t kStateAlignment = 64;
 
 int64_t aligned(int64_t bytes) {
-    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    return (bytes + kStateAlignment - 1) / kStateAlignment * kStateAlignment;
 }
 
 }  // namespace

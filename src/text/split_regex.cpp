@@ -16,7 +16,6 @@ using Op = SplitRegex::Op;
 using Assertion = SplitRegex::Assertion;
 
 constexpr uint32_t kNoLimit = UINT32_MAX;
-constexpr CharSet kLetterNumber = category_bit(10);
 
 // What \p{...} means, by name in lower case without blanks, '_' and '-'.
 struct Property {

@@ -9,7 +9,6 @@ namespace sterna {
 namespace {
 
 constexpr size_t kMaxFrames = 1u << 20;  // 24 bytes each
-constexpr CharSet kLetterNumber = category_bit(10);
 constexpr CharSet kWord = kLetter | kMark | kDecimalDigit | kLetterNumber | kConnector;
 
 // What Oniguruma counts to \w beside the categories: the circled letters, and in some places digits of Latin-1.

@@ -24,12 +24,12 @@ constexpr CharSet kUpper = category_bit(1), kLower = category_bit(2), kTitle = c
 constexpr CharSet kModifierLetter = category_bit(4), kOtherLetter = category_bit(5);
 constexpr CharSet kNonspacingMark = category_bit(6);
 constexpr CharSet kConnector = category_bit(12);
-constexpr CharSet kDecimalDigit = category_bit(9);
+constexpr CharSet kDecimalDigit = category_bit(9), kLetterNumber = category_bit(10);
 constexpr CharSet kControlChar = category_bit(26), kFormatChar = category_bit(27), kPrivateUse = category_bit(28);
 
 constexpr CharSet kLetter = kUpper | kLower | kTitle | kModifierLetter | kOtherLetter;                  // \p{L}
 constexpr CharSet kMark = kNonspacingMark | category_bit(7) | category_bit(8);                          // \p{M}
-constexpr CharSet kNumber = kDecimalDigit | category_bit(10) | category_bit(11);                        // \p{N}
+constexpr CharSet kNumber = kDecimalDigit | kLetterNumber | category_bit(11);                           // \p{N}
 constexpr CharSet kPunctuation = kConnector | category_bit(13) | category_bit(14) | category_bit(15) |  // \p{P}
                                  category_bit(16) | category_bit(17) | category_bit(18);
 constexpr CharSet kSymbol = category_bit(19) | category_bit(20) | category_bit(21) | category_bit(22);  // \p{S}

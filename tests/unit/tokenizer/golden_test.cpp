@@ -12,13 +12,13 @@
 namespace sterna {
 namespace {
 
-std::filesystem::path golden(const std::string& name) {
+std::filesystem::path golden_path(const std::string& name) {
     return source_path("tests/golden/tokenizers/" + name);
 }
 
 std::vector<std::string> texts() {
     std::vector<std::string> out;
-    for (const std::string& line : read_lines(golden("texts.txt"))) out.push_back(unescape(line));
+    for (const std::string& line : read_lines(golden_path("texts.txt"))) out.push_back(unescape(line));
     return out;
 }
 
@@ -32,7 +32,7 @@ std::string join(const std::vector<T>& numbers) {
 TEST(TokenizerGolden, PiecesOfEveryPretokenizer) {
     auto inputs = texts();
     ASSERT_GT(inputs.size(), 50u);
-    auto lines = read_lines(golden("pieces.txt"));
+    auto lines = read_lines(golden_path("pieces.txt"));
     size_t n_rules = 0;
     for (size_t at = 0; at < lines.size(); at += inputs.size() + 1) {
         ASSERT_TRUE(lines[at].starts_with("pre ")) << lines[at];
@@ -54,9 +54,9 @@ class TokenizerGoldenIds : public testing::TestWithParam<const char*> {};
 
 TEST_P(TokenizerGoldenIds, Equal) {
     auto inputs = texts();
-    MapMetadata metadata = MapMetadata::load(golden(std::string(GetParam()) + ".vocab"));
+    MapMetadata metadata = MapMetadata::load(golden_path(std::string(GetParam()) + ".vocab"));
     if (std::string_view(GetParam()) == "bpe") metadata.numbers.erase("tokenizer.ggml.scores");
-    auto lines = read_lines(golden(std::string(GetParam()) + ".ids"));
+    auto lines = read_lines(golden_path(std::string(GetParam()) + ".ids"));
     size_t n_compared = 0;
     for (size_t at = 0; at < lines.size();) {
         std::string what;
