@@ -44,25 +44,68 @@ float attention_scale(int64_t head_dim) {
     return 1.0f / std::sqrt(float(head_dim));  // both exactly rounded
 }
 
+// to [rows, n_keys] = x . columns, for rows of head_dim and as many packed columns.
+void multiply_columns(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* x,
+                      int64_t x_row, int64_t rows, int64_t n_keys, const float* columns, float* to) {
+    table.gemm({.m = rows,
+                .n = n_keys,
+                .k = s.head_dim,
+                .a = x,
+                .a_row = x_row,
+                .a_term = 1,
+                .a_group = kPanelRows * x_row,
+                .b = columns,
+                .b_rows = s.head_dim,
+                .b_columns = round_up(s.length, kPanelColumns),
+                .c = to,
+                .c_row = scratch.score_row,
+                .add = false});
+}
+
 // scores = scale * queries . keys, for `rows` queries from `first` on and all keys before the last of them.
 void compute_scores(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* q,
                     int64_t first, int64_t rows) {
     const float scale = attention_scale(s.head_dim);
     for (int64_t i = 0; i < rows; ++i)
         kernels::active().scale(q + (first + i) * s.row, scale, s.head_dim, scratch.queries + i * s.head_dim);
+    multiply_columns(table, s, scratch, scratch.queries, s.head_dim, rows, first + rows, scratch.keys, scratch.scores);
+}
+
+// to [rows, head_dim] = scores [rows, n_keys] . packed rows
+void sum_rows(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* scores,
+              int64_t rows, int64_t n_keys, const float* packed, float* to, int64_t to_row) {
     table.gemm({.m = rows,
-                .n = first + rows,
-                .k = s.head_dim,
-                .a = scratch.queries,
-                .a_row = s.head_dim,
+                .n = s.head_dim,
+                .k = n_keys,
+                .a = scores,
+                .a_row = scratch.score_row,
                 .a_term = 1,
-                .a_group = kPanelRows * s.head_dim,
-                .b = scratch.keys,
-                .b_rows = s.head_dim,
-                .b_columns = round_up(s.length, kPanelColumns),
-                .c = scratch.scores,
-                .c_row = scratch.score_row,
+                .a_group = kPanelRows * scratch.score_row,
+                .b = packed,
+                .b_rows = s.length,
+                .b_columns = round_up(s.head_dim, kPanelColumns),
+                .c = to,
+                .c_row = to_row,
                 .add = false});
+}
+
+// to [n_keys, head_dim] += scores^T . x, for `rows` rows of scores and of x
+void add_turned(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* scores,
+                int64_t rows, int64_t n_keys, const float* x, int64_t x_row, float* to) {
+    pack_b(table, false, x, x_row, rows, s.head_dim, scratch.packed);
+    table.gemm({.m = n_keys,
+                .n = s.head_dim,
+                .k = rows,
+                .a = scores,
+                .a_row = 1,
+                .a_term = scratch.score_row,
+                .a_group = kPanelRows,
+                .b = scratch.packed,
+                .b_rows = rows,
+                .b_columns = round_up(s.head_dim, kPanelColumns),
+                .c = to,
+                .c_row = s.row,
+                .add = true});
 }
 
 }  // namespace
@@ -74,7 +117,6 @@ int64_t attention_floats(int64_t length, int64_t head_dim) {
 
 void attention_forward(const NetKernels& table, const AttentionSpan& s) {
     const Scratch scratch = lay_out(s);
-    const int64_t dim_columns = round_up(s.head_dim, kPanelColumns);
     pack_b(table, true, s.k, s.row, s.head_dim, s.length, scratch.keys);
     pack_b(table, false, s.v, s.row, s.length, s.head_dim, scratch.values);
     for (int64_t head = 0; head < s.n_queries; ++head) {
@@ -89,26 +131,14 @@ void attention_forward(const NetKernels& table, const AttentionSpan& s) {
                 std::fill(row + visible, row + n_keys, 0.0f);
                 if (s.bf16) table.round_bf16(row, visible, row);
             }
-            table.gemm({.m = rows,
-                        .n = s.head_dim,
-                        .k = n_keys,
-                        .a = scratch.scores,
-                        .a_row = scratch.score_row,
-                        .a_term = 1,
-                        .a_group = kPanelRows * scratch.score_row,
-                        .b = scratch.values,
-                        .b_rows = s.length,
-                        .b_columns = dim_columns,
-                        .c = s.out + first * s.out_row + head * s.head_dim,
-                        .c_row = s.out_row,
-                        .add = false});
+            sum_rows(table, s, scratch, scratch.scores, rows, n_keys, scratch.values,
+                     s.out + first * s.out_row + head * s.head_dim, s.out_row);
         }
     }
 }
 
 void attention_backward(const NetKernels& table, const AttentionSpan& s, const AttentionGradients& g) {
     const Scratch scratch = lay_out(s);
-    const int64_t columns = round_up(s.length, kPanelColumns), dim_columns = round_up(s.head_dim, kPanelColumns);
     const float scale = attention_scale(s.head_dim);
     pack_b(table, true, s.k, s.row, s.head_dim, s.length, scratch.keys);
     pack_b(table, false, s.k, s.row, s.length, s.head_dim, scratch.key_rows);
@@ -125,19 +155,7 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
             const float* out = s.out + first * s.out_row + head * s.head_dim;
             const float* dout = g.dout + first * s.out_row + head * s.head_dim;
             compute_scores(table, s, scratch, q, first, rows);
-            table.gemm({.m = rows,
-                        .n = n_keys,
-                        .k = s.head_dim,
-                        .a = dout,
-                        .a_row = s.out_row,
-                        .a_term = 1,
-                        .a_group = kPanelRows * s.out_row,
-                        .b = scratch.values,
-                        .b_rows = s.head_dim,
-                        .b_columns = columns,
-                        .c = scratch.more_scores,
-                        .c_row = scratch.score_row,
-                        .add = false});
+            multiply_columns(table, s, scratch, dout, s.out_row, rows, n_keys, scratch.values, scratch.more_scores);
             for (int64_t i = 0; i < rows; ++i) {
                 float* p = scratch.scores + i * scratch.score_row;
                 float* dp = scratch.more_scores + i * scratch.score_row;
@@ -154,37 +172,10 @@ void attention_backward(const NetKernels& table, const AttentionSpan& s, const A
                 std::fill(p + visible, p + n_keys, 0.0f);
                 std::fill(dp + visible, dp + n_keys, 0.0f);
             }
-            table.gemm({.m = rows,
-                        .n = s.head_dim,
-                        .k = n_keys,
-                        .a = scratch.more_scores,
-                        .a_row = scratch.score_row,
-                        .a_term = 1,
-                        .a_group = kPanelRows * scratch.score_row,
-                        .b = scratch.key_rows,
-                        .b_rows = s.length,
-                        .b_columns = dim_columns,
-                        .c = g.dq + first * s.row + head * s.head_dim,
-                        .c_row = s.row,
-                        .add = false});
-            auto add_turned = [&](const float* scores, const float* x, int64_t x_row, float* to) {
-                pack_b(table, false, x, x_row, rows, s.head_dim, scratch.packed);
-                table.gemm({.m = n_keys,
-                            .n = s.head_dim,
-                            .k = rows,
-                            .a = scores,
-                            .a_row = 1,
-                            .a_term = scratch.score_row,
-                            .a_group = kPanelRows,
-                            .b = scratch.packed,
-                            .b_rows = rows,
-                            .b_columns = dim_columns,
-                            .c = to,
-                            .c_row = s.row,
-                            .add = true});
-            };
-            add_turned(scratch.scores, dout, s.out_row, g.dv);
-            add_turned(scratch.more_scores, q + first * s.row, s.row, g.dk);
+            sum_rows(table, s, scratch, scratch.more_scores, rows, n_keys, scratch.key_rows,
+                     g.dq + first * s.row + head * s.head_dim, s.row);
+            add_turned(table, s, scratch, scratch.scores, rows, n_keys, dout, s.out_row, g.dv);
+            add_turned(table, s, scratch, scratch.more_scores, rows, n_keys, q + first * s.row, s.row, g.dk);
         }
     }
 }

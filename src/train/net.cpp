@@ -155,6 +155,14 @@ uint8_t* Transformer::allocate_integers(int64_t rows, int64_t columns) {
 }
 
 void Transformer::lay_out_memory() {
+    lay_out_parameters();
+    max_tokens_ = std::max(kChunkTokens, int64_t(config_.context));
+    for (Layer& layer : layers_) lay_out_layer(layer);
+    lay_out_scratch();
+    fill_rotations();
+}
+
+void Transformer::lay_out_parameters() {
     int64_t n_values = 0;
     for (const Parameter& p : parameters_) n_values += p.rows * p.cols;
     values_ = Buffer<float>(n_values);
@@ -171,9 +179,10 @@ void Transformer::lay_out_memory() {
     ternary_ = allocate<float>(config_.ternary ? n_values : 0);
     factors_ = config_.ternary || config_.bf16 ? allocate<float>(n_values) : values_.data();
     ternary_scale_.resize(parameters_.size());
+}
 
-    const int64_t width = config_.width, ffn = config_.ffn_width, vocab = config_.vocab_size;
-    max_tokens_ = std::max(kChunkTokens, int64_t(config_.context));
+void Transformer::lay_out_layer(Layer& layer) {
+    const int64_t width = config_.width, ffn = config_.ffn_width;
     auto make_input = [&](int64_t n) {
         Input input = {};
         if (config_.ternary) {
@@ -184,31 +193,33 @@ void Transformer::lay_out_memory() {
         }
         return input;
     };
-    for (Layer& layer : layers_) {
-        for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
-            if (integers_ && linear->ternary && linear->n_in % kBlock == 0) {
-                linear->integers = allocate_integers(linear->n_out, linear->n_in);
-            } else {
-                linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
-            }
-            if (config_.int8_gradients && linear->n_out % kBlock == 0) {
-                linear->integers_back = allocate_integers(linear->n_in, linear->n_out);
-            } else {
-                linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
-            }
-            if (linear->ternary) linear->column_scale = allocate<float>(linear->n_out);
+    for (Linear* linear : {&layer.qkv, &layer.attention_output, &layer.gate_up, &layer.down}) {
+        if (integers_ && linear->ternary && linear->n_in % kBlock == 0) {
+            linear->integers = allocate_integers(linear->n_out, linear->n_in);
+        } else {
+            linear->forward = allocate<float>(packed_floats(linear->n_in, linear->n_out));
         }
-        layer.x = allocate<float>(max_tokens_ * width);
-        layer.qkv_input = make_input(width);
-        layer.qkv_out = allocate<float>(max_tokens_ * qkv_width_);
-        layer.log_sum = allocate<float>(max_tokens_ * config_.n_heads);
-        layer.attended = allocate<float>(max_tokens_ * q_width_);
-        layer.output_input = make_input(q_width_);
-        layer.x_middle = allocate<float>(max_tokens_ * width);
-        layer.gate_up_input = make_input(width);
-        layer.gate_up_out = allocate<float>(max_tokens_ * 2 * ffn);
-        layer.down_input = make_input(ffn);
+        if (config_.int8_gradients && linear->n_out % kBlock == 0) {
+            linear->integers_back = allocate_integers(linear->n_in, linear->n_out);
+        } else {
+            linear->backward = allocate<float>(packed_floats(linear->n_out, linear->n_in));
+        }
+        if (linear->ternary) linear->column_scale = allocate<float>(linear->n_out);
     }
+    layer.x = allocate<float>(max_tokens_ * width);
+    layer.qkv_input = make_input(width);
+    layer.qkv_out = allocate<float>(max_tokens_ * qkv_width_);
+    layer.log_sum = allocate<float>(max_tokens_ * config_.n_heads);
+    layer.attended = allocate<float>(max_tokens_ * q_width_);
+    layer.output_input = make_input(q_width_);
+    layer.x_middle = allocate<float>(max_tokens_ * width);
+    layer.gate_up_input = make_input(width);
+    layer.gate_up_out = allocate<float>(max_tokens_ * 2 * ffn);
+    layer.down_input = make_input(ffn);
+}
+
+void Transformer::lay_out_scratch() {
+    const int64_t width = config_.width, ffn = config_.ffn_width, vocab = config_.vocab_size;
     x_out_ = allocate<float>(max_tokens_ * width);
     dx_ = allocate<float>(max_tokens_ * width);
     dx_middle_ = allocate<float>(max_tokens_ * width);
@@ -237,7 +248,9 @@ void Transformer::lay_out_memory() {
     documents_.reserve(size_t(max_tokens_));
     positions_.resize(size_t(max_tokens_));
     weighted_.reserve(size_t(max_tokens_));
+}
 
+void Transformer::fill_rotations() {
     const int64_t pairs = config_.head_dim / 2;
     cosines_ = allocate<float>(config_.context * pairs);
     sines_ = allocate<float>(config_.context * pairs);

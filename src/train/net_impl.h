@@ -107,6 +107,10 @@ private:
     Linear make_linear(int first_parameter, int n_parameters);
     void add_layer(int index);
     void lay_out_memory();
+    void lay_out_parameters();
+    void lay_out_layer(Layer& layer);
+    void lay_out_scratch();
+    void fill_rotations();
     void pack_weights();
     void quantize_weights();
     void pack_integers(const Linear& linear, bool back) const;
