@@ -130,7 +130,7 @@ def try_single_case(rng, measure, number, intent):
     def accept(turn):
         if measure == "language":
             return turn.skill in (turns.FACTS, turns.REFUSALS, turns.TALKING, trade.SUMS)
-        return turn.skill == measure and intent in (None, turn.intent)
+        return turn.skill == measure and intent in (None, turn.intent) and turn.key not in translate.FIXED_KEYS
 
     foreign = rng.chance(0.7) if measure == "language" else None
     call = intent if intent in calls.SIGNATURES else None
@@ -148,7 +148,7 @@ def try_single_case(rng, measure, number, intent):
 
 def dialogue_case(rng, number):
     dialogue = dialogues.make_dialogue(rng, "mixed", test=True, n_turns=10)
-    if dialogue is None or len(dialogue.turns) != 10:
+    if dialogue is None or len(dialogue.turns) != 10 or any(turn.key in translate.FIXED_KEYS for turn in dialogue.turns):
         return None
     steps = []
     for index, turn in enumerate(dialogue.turns):
