@@ -27,10 +27,12 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/metadata.h"
 #include "base/result.h"
 #include "kernels/kernels.h"
 
@@ -67,6 +69,10 @@ struct SamplerParams {
         return params;
     }
 };
+
+// Sets what a model file recommends ("general.sampling.temp", "general.sampling.top_k", ...: GGUF's names, without that beginning)
+// but for the names in `keep`. Values are as the file gives them; Sampler::create judges them.
+void apply_recommended_sampling(const Metadata& metadata, std::span<const std::string> keep, SamplerParams& params);
 
 struct SamplerLimits {
     size_t max_logit_bias = 1 << 20;

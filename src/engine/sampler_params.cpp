@@ -1,4 +1,5 @@
 // SamplerParams as bytes: all members in order, little-endian, lists with a u32 count before them.
+#include <algorithm>
 #include <cstring>
 
 #include "engine/sampler.h"
@@ -67,6 +68,24 @@ void visit_numbers_of_version_2(Params& p, Visit visit) {
 }
 
 }  // namespace
+
+void apply_recommended_sampling(const Metadata& metadata, std::span<const std::string> keep, SamplerParams& params) {
+    auto wanted = [&](std::string_view name) { return std::ranges::find(keep, name) == keep.end(); };
+    auto key = [](std::string_view name) { return "general.sampling." + std::string(name); };
+    const std::pair<std::string_view, float*> floats[] = {{"temp", &params.temperature},
+                                                          {"top_p", &params.top_p},
+                                                          {"min_p", &params.min_p},
+                                                          {"xtc_probability", &params.xtc_probability},
+                                                          {"xtc_threshold", &params.xtc_threshold},
+                                                          {"penalty_repeat", &params.repeat_penalty}};
+    for (const auto& [name, value] : floats)
+        if (auto given = metadata.get_float(key(name)); given && wanted(name)) *value = float(*given);
+    const std::pair<std::string_view, int32_t*> integers[] = {{"top_k", &params.top_k},
+                                                              {"penalty_last_n", &params.penalty_last_n}};
+    for (const auto& [name, value] : integers)
+        if (auto given = metadata.get_int(key(name)); given && wanted(name))
+            *value = int32_t(std::clamp<int64_t>(*given, INT32_MIN, INT32_MAX));
+}
 
 std::vector<uint8_t> encode_sampler_params(const SamplerParams& params) {
     Writer writer;

@@ -42,6 +42,7 @@ Status set_facts(const Recipe& recipe, GgufWriter& writer) {
                                                                 {"general.description", recipe.output.description}};
     for (const auto& [key, value] : facts)
         if (!value.empty()) STERNA_CHECK(writer.set_string(key, value));
+    if (recipe.output.temperature) STERNA_CHECK(writer.set_f32("general.sampling.temp", *recipe.output.temperature));
     STERNA_CHECK(writer.set_string("sterna.training.recipe", recipe.text));
     if (!recipe.tokenizer.chat_template.empty())
         STERNA_CHECK(writer.set_string("tokenizer.chat_template", recipe.tokenizer.chat_template));

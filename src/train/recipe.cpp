@@ -279,6 +279,7 @@ private:
         to.author = from.text("author");
         to.license = from.text("license");
         to.description = from.text("description");
+        if (from.node("temperature")) to.temperature = float(from.number("temperature", 0.0, 0.0, 100.0));
         from.finish();
     }
 

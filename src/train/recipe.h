@@ -86,6 +86,7 @@ struct Recipe {
         std::string folder;
         std::vector<std::string> gguf;
         std::string safetensors, author, license, description;
+        std::optional<float> temperature;  // what `sterna run` samples with unless told otherwise
     } output;
 
     // Every key that the weights depend on, with its value: "training.seed" and "1".
