@@ -99,6 +99,7 @@ Result<std::unique_ptr<Answerer>> Answerer::create(RunOptions options) {
         STERNA_TRY(draft_engine, Engine::create(*self.draft_.model, *self.open_.pool, engine_options));
         self.draft_engine_ = std::move(draft_engine);
     }
+    apply_recommended_sampling(*self.open_.file, o.given_sampling, self.options_.sampler);
     const Tokenizer& tokenizer = *self.open_.tokenizer;
     if (!o.ignore_eos)
         for (size_t id = 0; id < tokenizer.vocab_size(); ++id)

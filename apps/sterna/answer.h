@@ -21,6 +21,7 @@ struct RunOptions {
          lookup = false, offline = false;
     int64_t n_predict = -1, context = 0, chunk = 512, keep = 0;
     int threads = default_threads(), logprobs = -1;
+    std::vector<std::string> given_sampling;  // what a flag has set, by the names of apply_recommended_sampling()
     std::vector<std::string> lora, stop, dry_breakers = {"\n", ":", "\"", "*"}, logit_bias;
     SamplerParams sampler;
 };

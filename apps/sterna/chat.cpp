@@ -1,10 +1,12 @@
 // The interactive chat of `sterna run`.
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
 #include "answer.h"
 #include "base/mapped_file.h"
 #include "engine/state_file.h"
+#include "shipped_model.h"
 #include "text/chat_file.h"
 
 namespace sterna {
@@ -40,8 +42,13 @@ public:
     explicit Chat(Answerer& answerer) : answerer_(answerer), system_(answerer.options().system) {}
 
     int run() {
-        std::fprintf(stderr, "%s. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n",
-                     answerer_.options().model.c_str());
+        const std::string& model = answerer_.options().model;
+        std::fprintf(stderr, "%s. /help lists the commands; Ctrl-C stops an answer, Ctrl-D leaves.\n", model.c_str());
+        if (model == kShippedModel && system_.empty())
+            std::fputs(
+                "You enter the Golden Goose. Mara, the innkeeper, knows her prices, the way to the mill and a rumour. "
+                "Sie spricht auch Deutsch.\n",
+                stderr);
         std::string line;
         for (;;) {
             std::fputs("> ", stderr);
@@ -77,9 +84,27 @@ private:
         return status;
     }
 
+    // The conversation as tokens. When little room is left for an answer, its oldest exchanges are forgotten.
+    Result<std::vector<TokenId>> encode() {
+        constexpr int64_t kRoom = 256;
+        const int64_t context = answerer_.engine().context(), room = std::min(context / 4, kRoom);
+        bool forgotten = false;
+        for (;;) {
+            STERNA_TRY(tokens, answerer_.encode_chat(conversation()));
+            const bool fits = int64_t(tokens.size()) + room <= context || messages_.size() < 3;
+            if (fits && forgotten)
+                std::fprintf(stderr,
+                             "sterna: the context of %lld positions is full; the oldest exchanges are forgotten\n",
+                             static_cast<long long>(context));
+            if (fits) return tokens;
+            messages_.erase(messages_.begin(), messages_.begin() + 2);
+            forgotten = true;
+        }
+    }
+
     // Answers the last message. On an error the conversation is as before.
     Status answer(uint64_t seed) {
-        STERNA_TRY(tokens, answerer_.encode_chat(conversation()));
+        STERNA_TRY(tokens, encode());
         STERNA_TRY(answer, answerer_.answer(tokens, seed, [](std::string_view piece) {
             std::fwrite(piece.data(), 1, piece.size(), stdout);
             std::fflush(stdout);

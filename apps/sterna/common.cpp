@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "hub_model.h"
+#include "shipped_model.h"
 
 namespace sterna {
 
@@ -47,7 +48,7 @@ Result<OpenModel> open_model(const std::string& name, int n_threads, const std::
     OpenModel open;
     const double start = now_seconds();
     open.pool = std::make_unique<ThreadPool>(n_threads);
-    STERNA_TRY(file, GgufFile::open(path));
+    STERNA_TRY(file, open_gguf(path));
     open.file = std::move(file);
     uint64_t weights = 0;
     for (const TensorView& tensor : open.file->tensors()) weights += tensor.data.size();

@@ -10,6 +10,7 @@
 #include "common.h"
 #include "convert/check_model.h"
 #include "hub_model.h"
+#include "shipped_model.h"
 #include "model/estimate.h"
 
 namespace sterna {
@@ -190,7 +191,7 @@ int check(const GgufFile& file, const Options& options) {
 
 Result<int> inspect(const Options& options) {
     STERNA_TRY(path, find_model(options.model));
-    STERNA_TRY(file, GgufFile::open(path));
+    STERNA_TRY(file, open_gguf(path));
     if (options.check) return check(*file, options);
     std::map<std::string_view, TypeSum> types;
     for (const TensorView& tensor : file->tensors()) {

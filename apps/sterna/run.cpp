@@ -10,6 +10,7 @@
 #include "answer.h"
 #include "commands.h"
 #include "hub_model.h"
+#include "shipped_model.h"
 
 namespace sterna {
 
@@ -98,9 +99,7 @@ Result<int> run(RunOptions options) {
             std::printf("%s\n", std::string(family).c_str());
         return 0;
     }
-    if (options.model.empty())
-        return fail(ErrorCode::kBadArgument,
-                    "no model: name a GGUF file or a model of a hub, as in: sterna run m.gguf -p \"Hello\"");
+    if (options.model.empty()) options.model = kShippedModel;
     for (std::string* model : {&options.model, &options.draft}) {
         if (model->empty()) continue;
         STERNA_TRY(path, fetch_model(*model, options.offline));
@@ -126,6 +125,18 @@ Result<int> run(RunOptions options) {
     g_cancel = nullptr;
     return status;
 }
+
+// Those that a model file may recommend values for, by its names, and their flags.
+constexpr std::pair<const char*, const char*> kRecommendable[] = {
+    {"temp", "--temp"},
+    {"top_k", "--top-k"},
+    {"top_p", "--top-p"},
+    {"min_p", "--min-p"},
+    {"xtc_probability", "--xtc-probability"},
+    {"xtc_threshold", "--xtc-threshold"},
+    {"penalty_repeat", "--repeat-penalty"},
+    {"penalty_last_n", "--repeat-last-n"},
+};
 
 void add_sampling_flags(CLI::App& sub, RunOptions& options) {
     SamplerParams& s = options.sampler;
@@ -172,7 +183,9 @@ void add_sampling_flags(CLI::App& sub, RunOptions& options) {
 void add_run(CLI::App& app, Command& command) {
     auto options = std::make_shared<RunOptions>();
     CLI::App* sub = app.add_subcommand("run", "One answer, or a chat when no prompt is given");
-    sub->add_option("model", options->model, "a GGUF file, or org/name[:type], which is fetched when it is not here");
+    sub->add_option("model", options->model,
+                    "a GGUF file, or org/name[:type], which is fetched when it is not here; without one, the model in "
+                    "this program");
     CLI::Option* prompt = sub->add_option("-p,--prompt", options->prompt, "the prompt");
     sub->add_option("-f,--file", options->prompt_file, "a file that holds the prompt");
     sub->add_option("-s,--system", options->system, "a system message");
@@ -212,8 +225,10 @@ void add_run(CLI::App& app, Command& command) {
     sub->add_flag("--offline", options->offline, "never fetch a model")->group("Machine");
     sub->add_flag("-v,--verbose", options->verbose, "print timings")->group("Machine");
     add_sampling_flags(*sub, *options);
-    sub->callback([options, prompt, &command] {
+    sub->callback([options, prompt, sub, &command] {
         options->has_prompt = prompt->count() > 0;
+        for (const auto& [name, flag] : kRecommendable)
+            if (sub->count(flag) > 0) options->given_sampling.push_back(name);
         command = [options] { return run(*options); };
     });
 }

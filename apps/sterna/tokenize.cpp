@@ -6,6 +6,7 @@
 #include "commands.h"
 #include "common.h"
 #include "hub_model.h"
+#include "shipped_model.h"
 #include "text/tokenizer.h"
 
 namespace sterna {
@@ -42,7 +43,7 @@ Result<std::vector<TokenId>> parse_ids(std::string_view text, size_t vocab_size)
 
 Result<int> tokenize(const Options& options) {
     STERNA_TRY(path, find_model(options.model));
-    STERNA_TRY(file, GgufFile::open(path));
+    STERNA_TRY(file, open_gguf(path));
     STERNA_TRY(tokenizer, Tokenizer::from_metadata(*file));
     STERNA_TRY(text, read_stdin());
     if (options.decode) {

@@ -167,6 +167,42 @@ class ProgramTest(unittest.TestCase):
         again.wait_for("not a saved chat")
         self.assertEqual(again.close(), 0)
 
+    def test_a_chat_outlives_its_context(self):
+        chat = Terminal("run", self.model, "--chat-template", "chatml", "-n", 4, "-c", 128)
+        chat.wait_for("> ")
+        for turn in range(20):
+            chat.type("hello big world, hello big world")
+            chat.wait_for("\n> ", turn + 2)
+        self.assertIn("the oldest exchanges are forgotten", chat.seen)
+        self.assertNotIn("/reset, or", chat.seen)
+        self.assertEqual(chat.close(), 0)
+
+    def test_without_a_model_the_one_in_the_program_answers(self):
+        def answer(prompt, *more, env=None):
+            done = sterna("run", "-p", prompt, *more, env=env)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.decode().strip()
+
+        tools = ["--tools", ROOT / "recipes/tavern_tools.json"]
+        english, german = answer("What does a beer cost?"), answer("Was kostet ein Bier?")
+        self.assertRegex(english, "3 silver")
+        self.assertRegex(german, "3 Silber")
+        self.assertEqual(json.loads(answer("Open the cellar.", *tools)),
+                         {"name": "open_door", "arguments": {"door": "cellar"}})
+        self.assertEqual(answer("What does a beer cost?", "-t", 1, env={"STERNA_ISA": "scalar"}), english)
+        # It says itself that it is not to be sampled from; a flag is stronger, and so is a file of its name.
+        seeds = {answer("What does a beer cost?", "--seed", seed) for seed in range(5)}
+        self.assertEqual(seeds, {english})
+        hot = {answer("What does a beer cost?", "--temp", "5", "--min-p", "0", "-n", "8", "--seed", seed) for seed in range(5)}
+        self.assertGreater(len(hot), 1)
+        about = json.loads(sterna("inspect", "tavern", "--json").stdout)
+        self.assertEqual(about["metadata"]["general.architecture"], "bitnet-b1.58")
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder, "tavern").write_bytes(b"GGUF but not really")
+            done = subprocess.run([STERNA, "run", "-p", "a"], cwd=folder, capture_output=True, timeout=LIMIT_SECONDS)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"sterna: tavern", done.stderr)
+
     def test_tools_reach_the_template(self):
         template, tools = self.dir / "tools.jinja", self.dir / "tools.json"
         template.write_text("{{ messages[0].content }}{% for t in tools or [] %} {{ t.type }} {{ t.function.name }}{% endfor %}")

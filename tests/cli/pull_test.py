@@ -558,5 +558,25 @@ class PullTest(unittest.TestCase):
         self.fails(self.sterna("inspect", "no/such/file.gguf"), "no/such/file.gguf", files=False)
 
 
+    def test_run_converts_what_comes_as_a_checkpoint(self):
+        model, folder, want = self.home / "tiny.gguf", self.home / "checkpoint", self.home / "want.gguf"
+        subprocess.run([MAKE_MODEL, "tiny", "F16", model], check=True, capture_output=True)
+        for args in ((model, "-o", folder, "--to", "safetensors"), (folder, "-o", want, "--type", "q8_0")):
+            done = self.sterna("convert", *args, "-q")
+            self.assertEqual(done.returncode, 0, done.stderr)
+        self.hub.add("org/c", {p.name: p.read_bytes() for p in folder.iterdir()})
+        args = ("--raw", "-p", "hello", "-n", 8, "--temp", 0, "--json")
+        done = self.sterna("run", "org/c:q8_0", *args)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("org/c: a checkpoint; converting it to Q8_0, once", done.stderr.decode())
+        tokens = json.loads(self.sterna("run", want, *args).stdout)["tokens"]
+        self.assertEqual(json.loads(done.stdout)["tokens"], tokens)
+        self.hub.log.clear()
+        again = self.sterna("run", "org/c:q8_0", *args)
+        self.assertEqual(json.loads(again.stdout)["tokens"], tokens)
+        self.assertNotIn("converting", again.stderr.decode())
+        self.assertEqual(self.fetched(), [])
+
+
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=1)

@@ -222,6 +222,19 @@ class Train(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertRegex(done.stderr, r"step \d+: the (loss|norm of the gradients) is no finite number")
 
+    def test_a_checkpoint_outlives_a_loss_that_is_no_number(self):
+        recipe = self.written("late.toml", RECIPE.replace("warmup_steps = 4", "warmup_steps = 0\nlearning_rate = 1e9\nclip = 0.0")
+                              .replace("every = 5", "every = 1"))
+        folder = self.folder / "late"
+        said = set()
+        for _ in range(2):
+            done = sterna("train", recipe, "-o", folder)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            said.add(done.stderr.strip().split("\n")[-1])
+            said.add(digest(folder / "checkpoint.gguf"))
+        self.assertEqual(len(said), 2, said)  # the second run went on with the same file and came to the same end
+        self.assertRegex(" ".join(sorted(said)), r"step (\d+): .* the checkpoint of step \d+ stays")
+
     def test_full_disk(self):
         def limited():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
