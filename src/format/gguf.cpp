@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/printable.h"
 #include "format/gguf_parse.h"
 
 #ifndef STERNA_NO_FILES
 #include "base/mapped_file.h"
-#include "base/printable.h"
 #endif
 
 namespace sterna {
