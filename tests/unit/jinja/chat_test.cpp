@@ -33,7 +33,7 @@ public:
 
 const std::vector<ChatMessage> kChat = {{"system", "Be terse."}, {"user", "Hi"}, {"assistant", "Yo"}, {"user", "Bye"}};
 
-std::string render(std::string_view family) {
+std::string render_family(std::string_view family) {
     const auto chat = ChatTemplate::builtin(family, "<s>", "</s>");
     if (!chat) return chat.error().message;
     const auto text = chat->render(kChat);
@@ -42,37 +42,39 @@ std::string render(std::string_view family) {
 
 TEST(Chat, BuiltinFamilies) {
     EXPECT_EQ(
-        render("chatml"),
+        render_family("chatml"),
         "<|im_start|>system\nBe terse.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n"
         "<|im_start|>user\nBye<|im_end|>\n<|im_start|>assistant\n");
-    EXPECT_EQ(render("llama2"), "<s>[INST] <<SYS>>\nBe terse.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Bye [/INST]");
-    EXPECT_EQ(render("llama3"),
+    EXPECT_EQ(render_family("llama2"),
+              "<s>[INST] <<SYS>>\nBe terse.\n<</SYS>>\n\nHi [/INST] Yo </s><s>[INST] Bye [/INST]");
+    EXPECT_EQ(render_family("llama3"),
               "<s><|start_header_id|>system<|end_header_id|>\n\nBe "
               "terse.<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
               "<|start_header_id|>assistant<|end_header_id|>\n\nYo<|eot_id|><|start_header_id|>user<|end_header_id|>"
               "\n\nBye<|eot_id|>"
               "<|start_header_id|>assistant<|end_header_id|>\n\n");
-    EXPECT_EQ(render("mistral"), "<s>[INST] Be terse.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]");
-    EXPECT_EQ(render("mistral-v7"),
+    EXPECT_EQ(render_family("mistral"), "<s>[INST] Be terse.\n\nHi[/INST] Yo</s>[INST] Bye[/INST]");
+    EXPECT_EQ(render_family("mistral-v7"),
               "<s>[SYSTEM_PROMPT] Be terse.[/SYSTEM_PROMPT][INST] Hi[/INST] Yo</s>[INST] Bye[/INST]");
-    EXPECT_EQ(render("zephyr"),
+    EXPECT_EQ(render_family("zephyr"),
               "<|system|>\nBe terse.</s>\n<|user|>\nHi</s>\n<|assistant|>\nYo</s>\n<|user|>\nBye</s>\n<|assistant|>\n");
-    EXPECT_EQ(render("gemma"),
+    EXPECT_EQ(render_family("gemma"),
               "<s><start_of_turn>user\nBe terse.\n\nHi<end_of_turn>\n<start_of_turn>model\nYo<end_of_turn>\n"
               "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n");
-    EXPECT_EQ(render("phi3"),
+    EXPECT_EQ(render_family("phi3"),
               "<|system|>\nBe "
               "terse.<|end|>\n<|user|>\nHi<|end|>\n<|assistant|>\nYo<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n");
-    EXPECT_EQ(render("deepseek3"),
+    EXPECT_EQ(render_family("deepseek3"),
               "<s>Be terse.<｜User｜>Hi<｜Assistant｜>Yo<｜end▁of▁sentence｜><｜User｜>Bye<｜Assistant｜>");
-    EXPECT_EQ(render("vicuna"), "<s>Be terse. USER: Hi ASSISTANT: Yo</s>USER: Bye ASSISTANT:");
-    EXPECT_EQ(render("rwkv-world"), "<s>System: Be terse.\n\nUser: Hi\n\nAssistant: Yo\n\nUser: Bye\n\nAssistant:");
+    EXPECT_EQ(render_family("vicuna"), "<s>Be terse. USER: Hi ASSISTANT: Yo</s>USER: Bye ASSISTANT:");
+    EXPECT_EQ(render_family("rwkv-world"),
+              "<s>System: Be terse.\n\nUser: Hi\n\nAssistant: Yo\n\nUser: Bye\n\nAssistant:");
     for (std::string_view family : ChatTemplate::builtin_families()) {
-        const std::string text = render(family);
+        const std::string text = render_family(family);
         for (const ChatMessage& message : kChat)
             EXPECT_NE(text.find(message.content), std::string::npos) << family << ": " << text;
     }
-    EXPECT_NE(render("klingon").find("no family 'klingon'"), std::string::npos);
+    EXPECT_NE(render_family("klingon").find("no family 'klingon'"), std::string::npos);
 }
 
 std::vector<ChatMessage> messages_of(const OrderedJson& list) {
