@@ -28,9 +28,10 @@ const SourceTensor* find(const ModelSource& source, std::string_view name) {
 
 Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source, const std::string& path) {
     const std::string_view architecture = metadata.get_string("general.architecture").value_or("absent");
-    if (architecture != "llama")
-        return fail(ErrorCode::kUnsupported, "{}: architecture {}; what can be trained on is llama", path,
-                    architecture);
+    const bool ternary = architecture == "bitnet-b1.58";
+    if (architecture != "llama" && !ternary)
+        return fail(ErrorCode::kUnsupported, "{}: architecture {}; what can be trained on is llama and bitnet-b1.58",
+                    path, architecture);
     auto key = [&](const char* name) { return fmt::format("{}.{}", architecture, name); };
     auto integer = [&](const char* name, int64_t otherwise) -> Result<int> {
         const int64_t value = metadata.get_int(key(name)).value_or(otherwise);
@@ -47,6 +48,7 @@ Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source
     STERNA_TRY(ffn, integer("feed_forward_length", 0));
     STERNA_TRY(context, integer("context_length", 0));
     STERNA_TRY(turning, integer("rope.dimension_count", head_dim));
+    net.ternary = ternary;
     net.width = width;
     net.n_layers = layers;
     net.n_heads = heads;
@@ -89,7 +91,8 @@ Result<BaseModel> open_base(const std::string& path) {
 
 Status load_weights(const ModelSource& source, std::span<Parameter> parameters, ThreadPool& pool) {
     for (const SourceTensor& tensor : source.tensors())
-        if (std::ranges::find(parameters, tensor.name, &Parameter::name) == parameters.end())
+        if (!tensor.name.starts_with("state.") &&  // the optimizer's, in a checkpoint
+            std::ranges::find(parameters, tensor.name, &Parameter::name) == parameters.end())
             return fail(ErrorCode::kUnsupported, "{}: a tensor that the trained network has no place for", tensor.name);
     for (Parameter& parameter : parameters) {
         const SourceTensor* tensor = find(source, parameter.name);

@@ -327,6 +327,30 @@ class Train(unittest.TestCase):
         self.refused(self.written("wide.toml", recipe.read_text().replace("[data]", "width = 8\n[data]")), "model.width",
                      "the base says it")
 
+    def test_trains_a_ternary_checkpoint_further(self):
+        first, second = self.folder / "ternary", self.folder / "ternary-further"
+        recipe = self.written("ternary.toml", RECIPE.replace('"llama"', '"bitnet"').replace("steps = 24", "steps = 2"))
+        self.assertEqual(sterna("train", recipe, "-o", first).returncode, 0)
+        text = f"""
+            name = "tiny"
+            [SECTION]
+            base = "{first}/checkpoint.gguf"
+            [data]
+            files = ["book.txt"]
+            [training]
+            steps = 1
+            batch_tokens = 128
+            row_length = 16
+            learning_rate = 1e-30
+            [output]
+            gguf = ["f16"]
+            """
+        done = sterna("train", self.written("further2.toml", text.replace("SECTION", "model")), "-o", second)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.tensors(first / "tiny-f16.gguf"), self.tensors(second / "tiny-f16.gguf"))
+        adapter = text.replace("SECTION", "lora").replace("[data]", "rank = 4\n[data]")
+        self.refused(self.written("adapter.toml", adapter), "adapters beside ternary matrices")
+
     def test_only_the_tokenizer(self):
         folder = self.folder / "tokenizer"
         done = sterna("train", self.recipe, "-o", folder, "--only-tokenizer")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the conversations that the tavern model learns from, and the tests that it is measured by (docs/tavern.md).
 
-    python3 tools/tavern/generate.py --out DIR [--dialogues N] [--seed S] [--cases N]
+    python3 tools/tavern/generate.py --out DIR [--dialogues N] [--seed S] [--cases N] [--absent X]
 
 DIR/mixed.jsonl, trade.jsonl, calls.jsonl, translate.jsonl: conversations for training, {"messages": [...], "tools": [...]}.
 DIR/heldout.jsonl: conversations of held-out combinations, for the loss. DIR/cases.jsonl: tests for `sterna eval`.
@@ -210,7 +210,9 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--cases", type=int, default=400, help="tests of each measure")
     parser.add_argument("--heldout", type=int, default=1000, help="conversations for the held-out loss")
+    parser.add_argument("--absent", type=float, default=trade.absent_share, help="share of sums with a thing that is not for sale")
     arguments = parser.parse_args()
+    trade.absent_share = arguments.absent
     if arguments.check:
         check_all()
         return

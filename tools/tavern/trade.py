@@ -32,6 +32,10 @@ DRILLS = {
 }
 
 
+# How many sums ask for a thing that is not there. generate.py sets it.
+absent_share = 0.07
+
+
 def number_word(n, noun, lang, in_words, case):
     if not in_words or n > len(NUMBERS):
         return str(n)
@@ -80,7 +84,7 @@ def sum_turn(rng, scene, lang, order=None):
         n_items = min(len(scene.goods), rng.weighted([(1, 3), (2, 5), (3, 3)]))
         goods = rng.sample(scene.goods, n_items)
         items = [(rng.between(1, MAX_COUNT), good.noun, good.price) for good in goods]
-        if rng.chance(0.07):
+        if rng.chance(absent_share):
             noun = rng.pick(GOODS)
             if scene.find_good(noun) is None:
                 items[rng.below(len(items))] = (rng.between(1, MAX_COUNT), noun, None)
