@@ -151,8 +151,8 @@ private:
         if (recipe_.base.empty()) return {};
         STERNA_TRY(base, open_base(recipe_.base));
         if (recipe_.lora.rank > 0 && base.net.ternary)
-            return fail(ErrorCode::kUnsupported, "{}: adapters beside ternary matrices are not trained; [model] base is",
-                        recipe_.base);
+            return fail(ErrorCode::kUnsupported,
+                        "{}: adapters beside ternary matrices are not trained; [model] base is", recipe_.base);
         if (recipe_.training.row_length > base.net.context)
             return fail(ErrorCode::kBadArgument, "{}: training.row_length is {}, the base was made for {}",
                         recipe_.path, recipe_.training.row_length, base.net.context);
