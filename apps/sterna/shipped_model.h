@@ -1,5 +1,5 @@
-// The model that the program carries: models/tavern.gguf (docs/tavern.md). `run` takes it when no model is named; every command that
-// reads a model knows it as "tavern".
+// The model that the program carries: models/tavern.gguf (docs/tavern.md). `run` takes it when no model is named; run, eval,
+// bench, perplexity, inspect and tokenize know it as "tavern".
 #pragma once
 
 #include <memory>

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/kernels.h"
+#include "train/gemm.h"
 
 namespace sterna::train {
 
@@ -44,22 +45,13 @@ float attention_scale(int64_t head_dim) {
     return 1.0f / std::sqrt(float(head_dim));  // both exactly rounded
 }
 
-// to [rows, n_keys] = x . columns, for rows of head_dim and as many packed columns.
+// to [rows, n_keys] = x . columns, for rows of head_dim and the first n_keys of as many packed columns as there are positions.
 void multiply_columns(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* x,
                       int64_t x_row, int64_t rows, int64_t n_keys, const float* columns, float* to) {
-    table.gemm({.m = rows,
-                .n = n_keys,
-                .k = s.head_dim,
-                .a = x,
-                .a_row = x_row,
-                .a_term = 1,
-                .a_group = kPanelRows * x_row,
-                .b = columns,
-                .b_rows = s.head_dim,
-                .b_columns = round_up(s.length, kPanelColumns),
-                .c = to,
-                .c_row = scratch.score_row,
-                .add = false});
+    GemmArgs args = rows_times(x, x_row, rows, s.head_dim, columns, n_keys, to);
+    args.b_columns = round_up(s.length, kPanelColumns);
+    args.c_row = scratch.score_row;
+    table.gemm(args);
 }
 
 // scores = scale * queries . keys, for `rows` queries from `first` on and all keys before the last of them.
@@ -71,22 +63,13 @@ void compute_scores(const NetKernels& table, const AttentionSpan& s, const Scrat
     multiply_columns(table, s, scratch, scratch.queries, s.head_dim, rows, first + rows, scratch.keys, scratch.scores);
 }
 
-// to [rows, head_dim] = scores [rows, n_keys] . packed rows
+// to [rows, head_dim] = scores [rows, n_keys] . the first n_keys packed rows
 void sum_rows(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* scores,
               int64_t rows, int64_t n_keys, const float* packed, float* to, int64_t to_row) {
-    table.gemm({.m = rows,
-                .n = s.head_dim,
-                .k = n_keys,
-                .a = scores,
-                .a_row = scratch.score_row,
-                .a_term = 1,
-                .a_group = kPanelRows * scratch.score_row,
-                .b = packed,
-                .b_rows = s.length,
-                .b_columns = round_up(s.head_dim, kPanelColumns),
-                .c = to,
-                .c_row = to_row,
-                .add = false});
+    GemmArgs args = rows_times(scores, scratch.score_row, rows, n_keys, packed, s.head_dim, to);
+    args.b_rows = s.length;
+    args.c_row = to_row;
+    table.gemm(args);
 }
 
 // to [n_keys, head_dim] += scores^T . x, for `rows` rows of scores and of x
