@@ -483,6 +483,64 @@ def make_onnx():
     other.finish()
 
 
+def make_onnx_dynamo():
+    """By the exporter that goes through torch.export: it folds transposed matrices into constants called val_7, and notes the
+    modules around each node. Its stack traces are taken out: they hold the paths of the machine."""
+    import onnx
+
+    class Mlp(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up_proj, self.down_proj = torch.nn.Linear(8, 12), torch.nn.Linear(12, 8, bias=False)
+
+        def forward(self, x):
+            return x + self.down_proj(torch.nn.functional.silu(self.up_proj(x)))
+
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mlp = Mlp()
+
+        def forward(self, x):
+            return self.mlp(x)
+
+    class Stack(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed_tokens = torch.nn.Embedding(16, 8)
+            self.layers = torch.nn.ModuleList([Layer(), Layer()])
+            self.norm = torch.nn.RMSNorm(8, eps=1e-6)
+
+        def forward(self, ids):
+            x = self.embed_tokens(ids)
+            for layer in self.layers:
+                x = layer(x)
+            return self.norm(x)
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model, self.lm_head = Stack(), torch.nn.Linear(8, 16, bias=False)
+
+        def forward(self, ids):
+            return self.lm_head(self.model(ids))
+
+    torch.manual_seed(43)
+    module = Model().eval()
+    golden = Golden("onnx-dynamo")
+    path = golden.folder / "model.onnx"
+    torch.onnx.export(module, (torch.tensor([[1, 5, 2]]),), str(path), dynamo=True, external_data=False, verbose=False)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        for at in reversed(range(len(node.metadata_props))):
+            if node.metadata_props[at].key == "pkg.torch.onnx.stack_trace":
+                del node.metadata_props[at]
+    onnx.save(model, path)
+    for name, values in module.state_dict().items():
+        golden.expect(name, "F32", values)
+    golden.finish()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--auto-round", help="where auto-round was installed; without it, GPTQ and AWQ are left as they are")
@@ -490,7 +548,7 @@ def main():
     options = parser.parse_args()
     makers = {"gptq_act_order": make_gptq_act_order, "compressed_tensors": make_compressed_tensors, "fp8": make_fp8,
               "mxfp4": make_mxfp4, "bitnet": make_bitnet, "torch": make_torch, "llama2c": make_llama2c,
-              "onnx": make_onnx}
+              "onnx": make_onnx, "onnx_dynamo": make_onnx_dynamo}
     if options.auto_round:
         gptq, awq = load_auto_round(options.auto_round)
         makers |= {"gptq": lambda: make_gptq(gptq), "awq": lambda: make_awq(awq)}

@@ -1,6 +1,7 @@
 // Weights from an ONNX graph. Exporters keep the names of most parameters, but a matrix that a MatMul multiplies by is
 // stored transposed under a number ("onnx::MatMul_123"): its name is recovered from the node's scope,
-// "/model/layers.3/self_attn/q_proj/MatMul" -> "model.layers.3.self_attn.q_proj.weight", and its shape turned back.
+// "/model/layers.3/self_attn/q_proj/MatMul" -> "model.layers.3.self_attn.q_proj.weight", or from the modules that the
+// exporter noted beside the node, and its shape turned back.
 // Followed on the way from a node to its weight: Identity, Cast, Transpose, DequantizeLinear (per tensor, per axis,
 // blocked); understood besides: MatMulInteger of ONNX Runtime's dynamic quantization, and MatMulNBits.
 //
@@ -272,8 +273,18 @@ private:
         return note(scope + ".weight", recipe);
     }
 
+    // The innermost module around an operation: "['', 'model', 'model.lm_head', 'linear_14']" -> "model.lm_head".
+    static std::string innermost_module(std::string_view scopes) {
+        const size_t own = scopes.rfind(", '");
+        if (own == scopes.npos || own < 2 || scopes[own - 1] != '\'') return {};
+        const size_t start = scopes.rfind('\'', own - 2);
+        if (start == scopes.npos) return {};
+        return std::string(scopes.substr(start + 1, own - start - 2));
+    }
+
     // "/model/layers.3/self_attn/q_proj/MatMul" -> "model.layers.3.self_attn.q_proj"
     static std::string scope_name(const OnnxNode& node) {
+        if (!node.module_scopes.empty()) return innermost_module(node.module_scopes);
         std::string_view name = node.name;
         const size_t end = name.rfind('/');
         if (end == name.npos || end == 0) return {};

@@ -113,6 +113,10 @@ private:
             if (field.number == 4) node.op = field.text();
             if (field.number == 5) STERNA_CHECK(read_attribute(field.bytes, node, graphs, constant));
             if (field.number == 7) node.domain = field.text();
+            if (field.number == 9) {
+                STERNA_TRY(property, read_property(field.bytes));
+                if (property.key == "pkg.torch.onnx.name_scopes") node.module_scopes = property.value;
+            }
         }
         if (reader.failed()) return broken("node");
         if (node.op == "Constant" && !constant.empty() && !node.outputs.empty())
@@ -141,14 +145,24 @@ private:
         return {};
     }
 
-    Status read_external(Bytes bytes, OnnxTensor& tensor) {
+    struct Property {
         std::string_view key, value;
+    };
+
+    Result<Property> read_property(Bytes bytes) {
+        Property property;
         WireReader reader(bytes);
         for (WireField field; reader.next(field);) {
-            if (field.type == WireType::kBytes && field.number == 1) key = field.text();
-            if (field.type == WireType::kBytes && field.number == 2) value = field.text();
+            if (field.type == WireType::kBytes && field.number == 1) property.key = field.text();
+            if (field.type == WireType::kBytes && field.number == 2) property.value = field.text();
         }
-        if (reader.failed()) return broken("place of external data");
+        if (reader.failed()) return broken("key and value");
+        return property;
+    }
+
+    Status read_external(Bytes bytes, OnnxTensor& tensor) {
+        STERNA_TRY(property, read_property(bytes));
+        const auto [key, value] = property;
         if (key == "location") tensor.location = value;
         if (key != "offset" && key != "length") return {};
         uint64_t& number = key == "offset" ? tensor.offset : tensor.length;

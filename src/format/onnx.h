@@ -3,7 +3,7 @@
 // Functions without state.
 //
 //   ModelProto   7 graph                      GraphProto   1 node, 5 initializer
-//   NodeProto    1 input, 2 output, 3 name, 4 op_type, 5 attribute, 7 domain
+//   NodeProto    1 input, 2 output, 3 name, 4 op_type, 5 attribute, 7 domain, 9 metadata_props (1 key, 2 value)
 //   Attribute    1 name, 2 f, 3 i, 5 t (a tensor), 6 g (a graph), 8 ints
 //   TensorProto  1 dims, 2 data_type, 8 name, 9 raw_data, 13 external_data (1 key, 2 value), 14 data_location, and one list
 //                per kind of number: 4 float, 5 int32 (and all narrower), 7 int64, 10 double, 11 uint64 (and uint32)
@@ -52,6 +52,9 @@ struct OnnxTensor {
 
 struct OnnxNode {
     std::string_view name, op, domain;
+    // Of torch.onnx's exporter by torch.export: the modules around the operation and its own name, as Python writes a
+    // list: "['', 'model', 'model.lm_head', 'linear_14']". Empty in other files.
+    std::string_view module_scopes;
     std::vector<std::string_view> inputs, outputs;
     struct Attribute {
         std::string_view name;
