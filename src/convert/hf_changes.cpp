@@ -10,60 +10,16 @@ namespace {
 
 constexpr int64_t kReadAtOnce = int64_t(1) << 16;  // values read at a time where nothing else gives a size
 
-// Of `n` values in heads, which one becomes value i, where heads that share a key head move apart.
-int64_t source_value(const RecurrentConfig& r, int64_t i, int64_t n) {
-    const int64_t per_head = n / r.n_heads, head = i / per_head, shared_by = r.n_heads / r.n_key_heads;
-    return (head % r.n_key_heads * shared_by + head / r.n_key_heads) * per_head + i % per_head;
-}
-
-// The row of the part that becomes row `row` of the result, for changes that move whole rows. For vectors, whose values
-// move, a row is one value. `n_rows` are those of one matrix of the result.
-int64_t source_row(const HfRecipe& recipe, int64_t row, int64_t n_rows) {
-    const Config& config = *recipe.config;
-    const size_t layer = size_t(std::max<int64_t>(recipe.layer, 0));
-    switch (recipe.change) {
-        case Change::kInterleaveQ:
-        case Change::kInterleaveK: {
-            const int64_t heads =
-                recipe.change == Change::kInterleaveQ ? config.n_heads[layer] : config.n_kv_heads[layer];
-            const int64_t head_dim = n_rows / heads;
-            // What does not turn stays where it is.
-            const int64_t turning = std::min(config.rope.n_dims, head_dim), in_head = row % head_dim;
-            if (in_head >= turning) return row;
-            return row - in_head + in_head % 2 * (turning / 2) + in_head / 2;
-        }
-        case Change::kFirstHalf:
-            return row / n_rows * 2 * n_rows + row % n_rows;
-        case Change::kSecondHalf:
-            return row / n_rows * 2 * n_rows + n_rows + row % n_rows;
-        case Change::kEvenRows:
-            return 2 * row;
-        case Change::kOddRows:
-            return 2 * row + 1;
-        case Change::kHeadsQkv: {
-            const int64_t heads = config.n_heads[layer], width = n_rows / 3, head_dim = width / heads;
-            const int64_t which = row / width, head = row % width / head_dim;
-            return (head * 3 + which) * head_dim + row % head_dim;
-        }
-        case Change::kTileValueRows:
-        case Change::kNegExpTileValues: {
-            const RecurrentConfig& r = config.recurrent;
-            // Before the values come queries and keys, where there are any.
-            const int64_t values_at = n_rows == r.channels ? 2 * r.n_key_heads * r.key_dim : 0;
-            if (row < values_at) return row;
-            return values_at + source_value(r, row - values_at, n_rows - values_at);
-        }
-        default:
-            return row;
-    }
-}
-
 struct Reader {
     const Checkpoint& checkpoint;
     const HfRecipe& recipe;
     int64_t columns, n_rows, n_matrices;  // of the result
 
     const CheckpointTensor& part(int64_t i = 0) const { return *recipe.parts[size_t(i)]; }
+
+    int64_t moved_row(int64_t row, int64_t n) const {
+        return source_row(recipe.change, *recipe.config, recipe.layer, row, n);
+    }
 
     Status values(int64_t part_index, int64_t first, std::span<float> to) const {
         return checkpoint.read(part(part_index), first, to);
@@ -72,9 +28,9 @@ struct Reader {
     // Runs of rows that stay together are read at once.
     Status moved_rows(int64_t first, int64_t n, std::span<float> to) const {
         for (int64_t i = 0; i < n;) {
-            const int64_t from = source_row(recipe, first + i, n_rows);
+            const int64_t from = moved_row(first + i, n_rows);
             int64_t run = 1;
-            while (i + run < n && source_row(recipe, first + i + run, n_rows) == from + run) ++run;
+            while (i + run < n && moved_row(first + i + run, n_rows) == from + run) ++run;
             STERNA_CHECK(values(0, from * columns, to.subspan(size_t(i * columns), size_t(run * columns))));
             i += run;
         }
@@ -84,7 +40,7 @@ struct Reader {
     Status moved_values(std::span<float> to) const {
         std::vector<float> all(size_t(part().n_elements()));
         STERNA_CHECK(values(0, 0, all));
-        for (size_t i = 0; i < to.size(); ++i) to[i] = all[size_t(source_row(recipe, int64_t(i), int64_t(to.size())))];
+        for (size_t i = 0; i < to.size(); ++i) to[i] = all[size_t(moved_row(int64_t(i), int64_t(to.size())))];
         return {};
     }
 
@@ -164,7 +120,7 @@ struct Reader {
         for (int64_t i = 0; i < n; ++i) {
             STERNA_CHECK(values(0, (first + i) * columns, row));
             for (int64_t c = 0; c < columns; ++c)
-                to[size_t(i * columns + c)] = row[size_t(source_value(recipe.config->recurrent, c, columns))];
+                to[size_t(i * columns + c)] = row[size_t(source_column(recipe.config->recurrent, c, columns))];
         }
         return {};
     }
@@ -199,6 +155,49 @@ struct Reader {
 };
 
 }  // namespace
+
+int64_t source_column(const RecurrentConfig& r, int64_t column, int64_t n_columns) {
+    const int64_t per_head = n_columns / r.n_heads, head = column / per_head, shared_by = r.n_heads / r.n_key_heads;
+    return (head % r.n_key_heads * shared_by + head / r.n_key_heads) * per_head + column % per_head;
+}
+
+int64_t source_row(Change change, const Config& config, int64_t layer_or_none, int64_t row, int64_t n_rows) {
+    const size_t layer = size_t(std::max<int64_t>(layer_or_none, 0));
+    switch (change) {
+        case Change::kInterleaveQ:
+        case Change::kInterleaveK: {
+            const int64_t heads = change == Change::kInterleaveQ ? config.n_heads[layer] : config.n_kv_heads[layer];
+            const int64_t head_dim = n_rows / heads;
+            // What does not turn stays where it is.
+            const int64_t turning = std::min(config.rope.n_dims, head_dim), in_head = row % head_dim;
+            if (in_head >= turning) return row;
+            return row - in_head + in_head % 2 * (turning / 2) + in_head / 2;
+        }
+        case Change::kFirstHalf:
+            return row / n_rows * 2 * n_rows + row % n_rows;
+        case Change::kSecondHalf:
+            return row / n_rows * 2 * n_rows + n_rows + row % n_rows;
+        case Change::kEvenRows:
+            return 2 * row;
+        case Change::kOddRows:
+            return 2 * row + 1;
+        case Change::kHeadsQkv: {
+            const int64_t heads = config.n_heads[layer], width = n_rows / 3, head_dim = width / heads;
+            const int64_t which = row / width, head = row % width / head_dim;
+            return (head * 3 + which) * head_dim + row % head_dim;
+        }
+        case Change::kTileValueRows:
+        case Change::kNegExpTileValues: {
+            const RecurrentConfig& r = config.recurrent;
+            // Before the values come queries and keys, where there are any.
+            const int64_t values_at = n_rows == r.channels ? 2 * r.n_key_heads * r.key_dim : 0;
+            if (row < values_at) return row;
+            return values_at + source_column(r, row - values_at, n_rows - values_at);
+        }
+        default:
+            return row;
+    }
+}
 
 Result<std::shared_ptr<const TransposedMatrices::Values>> TransposedMatrices::get(const CheckpointTensor* tensor,
                                                                                   int64_t matrix,

@@ -55,6 +55,13 @@ std::vector<int64_t> part_shape(Change change, std::span<const int64_t> gguf_sha
 // Whether a part has that shape; kAnyDim fits everything. Extents of 1 do not count.
 bool shape_fits(std::span<const int64_t> wanted, std::span<const int64_t> found);
 
+// Which row of the checkpoint's matrix becomes row `row` of a GGUF tensor of `n_rows` rows (for vectors: which value), for
+// changes that move whole rows.
+int64_t source_row(Change change, const Config& config, int64_t layer, int64_t row, int64_t n_rows);
+
+// The same for the values of a row, where value heads move (Change::kTileValueColumns).
+int64_t source_column(const RecurrentConfig& recurrent, int64_t column, int64_t n_columns);
+
 // Rows [first, first + n) of the GGUF tensor. Requires: shapes fit.
 Status make_rows(const Checkpoint& checkpoint, const HfRecipe& recipe, int64_t first, int64_t n, std::span<float> to);
 

@@ -38,6 +38,7 @@ struct HfConfigFacts {
     int64_t n_token_types = 0;
     bool tied = false;
     bool attention_bias = false, ffn_bias = false;
+    bool keys_are_values = false;                                            // in some layers: no matrix of values
     std::string_view dtype;                                                  // "float16"
     std::vector<float> rope_factors, rope_factors_long, rope_factors_short;  // from the tensors
 };

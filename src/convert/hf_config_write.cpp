@@ -42,10 +42,12 @@ public:
     void rope() {
         if (config_.rope.style == RopeStyle::kNone) return;
         const RopeConfig& rope = config_.rope;
+        if (!config_.layer_head_dim_k.empty()) return rope_by_kind();
+        if (config_.recurrent.n_heads > 0) return rope_of_three_axes();
         out["rope_theta"] = as_written(rope.theta);
         if (rope.theta_local > 0.0) out["rope_local_base_freq"] = as_written(rope.theta_local);
-        if (rope.n_dims != config_.head_dim_k)
-            out["partial_rotary_factor"] = double(rope.n_dims) / double(config_.head_dim_k);
+        if (rope.n_dims != config_.head_dim_k && config_.latent.rank == 0)
+            out["partial_rotary_factor"] = turning_share();
         Json scaling;
         if (!facts_.rope_factors_long.empty()) {
             scaling = {{"rope_type", "longrope"},
@@ -63,10 +65,31 @@ public:
                        {"beta_slow", as_written(rope.beta_slow)},
                        {"original_max_position_embeddings", rope.original_context}};
             const double usual = 1.0 + 0.1 * std::log(std::max(rope.factor, 1.0));  // YaRN, section 3.4
-            if (std::abs(rope.attention_factor / usual - 1.0) > 1e-6)
+            const double growth = metadata_.get_float(key("rope.scaling.yarn_log_multiplier")).value_or(0.0);
+            if (growth != 0.0)  // DeepSeek's, which changes the scores instead of cos and sin
+                scaling["mscale"] = scaling["mscale_all_dim"] = as_written(10.0 * growth);
+            else if (std::abs(rope.attention_factor / usual - 1.0) > 1e-6)
                 scaling["attention_factor"] = as_written(rope.attention_factor);
+            if (!rope.rounded_ramp) scaling["truncate"] = false;
         }
         if (!scaling.is_null()) out["rope_scaling"] = scaling;
+    }
+
+    // What follows from the sizes together, and keys whose default in transformers is not what these files mean.
+    void derived() {
+        const LatentConfig& latent = config_.latent;
+        if (latent.rank > 0) {
+            out["qk_nope_head_dim"] = latent.nope_dim;
+            out["num_key_value_heads"] = config_.n_heads[0];
+            out["head_dim"] = config_.rope.n_dims;
+            if (latent.q_rank == 0) out["q_lora_rank"] = nullptr;
+            const bool in_groups = metadata_.get_int(key("expert_group_count")).value_or(1) > 1;
+            if (config_.expert_gating == ExpertGating::kSoftmax)
+                out["topk_method"] = in_groups ? "group_limited_greedy" : "greedy";
+        }
+        if (config_.recurrent.n_heads > 0) out["linear_value_head_dim"] = config_.recurrent.value_dim;
+        if (name_ == "lfm2") out["block_auto_adjust_ff_dim"] = false;
+        if (!config_.layer_head_dim_k.empty()) kinds_of_layers();
     }
 
     Json out = Json::object();
@@ -74,6 +97,47 @@ public:
 
 private:
     std::string key(std::string_view gguf) const { return std::string(name_) + "." + std::string(gguf); }
+
+    double turning_share() const { return double(config_.rope.n_dims) / double(config_.head_dim_k); }
+
+    // Qwen3.5: time, height and width turn pairs of their own; for text they are the same number.
+    void rope_of_three_axes() {
+        Json parameters = {{"rope_type", "default"},
+                           {"rope_theta", as_written(config_.rope.theta)},
+                           {"partial_rotary_factor", turning_share()}};
+        if (const auto sections = metadata_.get_ints(key("rope.dimension_sections"));
+            sections && sections->size() >= 3) {
+            parameters["mrope_section"] = std::vector<int64_t>(sections->begin(), sections->begin() + 3);
+            parameters["mrope_interleaved"] = true;
+        }
+        out["rope_parameters"] = parameters;
+    }
+
+    // Gemma 4: the frequencies of layers that see everything are spread over the head, and the first pairs turn.
+    void rope_by_kind() {
+        const auto& divisors = facts_.rope_factors;
+        const auto turning = std::ranges::count(divisors, 1.0f);
+        const double share = divisors.empty() ? 1.0 : double(turning) / double(divisors.size());
+        out["rope_parameters"] = {
+            {"full_attention",
+             {{"rope_type", "proportional"},
+              {"rope_theta", as_written(config_.rope.theta)},
+              {"partial_rotary_factor", share}}},
+            {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", as_written(config_.rope.theta_local)}}}};
+    }
+
+    // Gemma 4: layers that see everything have heads of another size and number, those that share keys and values have
+    // wider feed-forward networks.
+    void kinds_of_layers() {
+        const auto is_wide = [&](int64_t width) { return width > config_.ffn_width[0]; };
+        out["intermediate_size"] = config_.ffn_width[0];
+        out["use_double_wide_mlp"] = std::ranges::any_of(config_.ffn_width, is_wide);
+        out["attention_k_eq_v"] = facts_.keys_are_values;
+        out["vocab_size_per_layer_input"] = facts_.vocab_size;
+        for (size_t layer = 0; layer < config_.n_kv_heads.size(); ++layer)
+            out[config_.is_sliding[layer] ? "num_key_value_heads" : "num_global_key_value_heads"] =
+                config_.n_kv_heads[layer];
+    }
 
     static Json numbers(std::span<const float> values) {
         Json list = Json::array();
@@ -131,22 +195,21 @@ private:
         return {};
     }
 
-    // kPeriod and kFlags.
+    // kPeriod, kFlags and kWhere.
     Json layer_texts(const HfKey& row, std::string_view choice, const std::string& full) {
-        const std::string_view other = choice == "full_attention"      ? "sliding_attention"
-                                       : choice == "sliding_attention" ? "full_attention"
-                                                                       : "";
-        if (other.empty()) {
+        if (row.elsewhere.empty()) {
             notes.push_back(fmt::format("config.json: {} is not written", row.json));
             return {};
         }
         Json list = Json::array();
         const auto flags = metadata_.get_ints(full);
         const int64_t period = metadata_.get_int(full).value_or(0);
+        if (row.kind == HfKind::kWhere && flags && !flags->empty())
+            out[std::string(row.otherwise)] = *std::ranges::max_element(*flags);
         for (int64_t layer = 0; layer < config_.n_layers; ++layer) {
             const bool is = flags ? size_t(layer) < flags->size() && (*flags)[size_t(layer)] != 0
                                   : period > 0 && layer % period == period - 1;
-            list.push_back(std::string(is ? choice : other));
+            list.push_back(std::string(is ? choice : row.elsewhere));
         }
         return list;
     }
@@ -193,10 +256,11 @@ private:
 const HfClass* class_of(const Architecture& architecture, std::string_view name, const Config& config) {
     const HfClass* found = nullptr;
     // Llama's file format also holds its two descendants, which transformers has classes of their own for.
-    const std::string_view wanted = name != "llama"             ? ""
-                                    : config.n_experts > 0      ? "MixtralForCausalLM"
-                                    : config.sliding_window > 0 ? "MistralForCausalLM"
-                                                                : "";
+    std::string_view wanted = name != "llama"             ? ""
+                              : config.n_experts > 0      ? "MixtralForCausalLM"
+                              : config.sliding_window > 0 ? "MistralForCausalLM"
+                                                          : "";
+    if (config.latent.rank > 0 && config.expert_gating == ExpertGating::kSigmoid) wanted = "DeepseekV3ForCausalLM";
     for (const HfClass& known : architecture.hf.classes) {
         const std::string_view of = known.architecture.empty() ? architecture.name : known.architecture;
         if (known.name == wanted) return &known;
@@ -212,19 +276,11 @@ Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFact
                                     std::vector<std::string>& notes) {
     STERNA_TRY(plan, plan_model(metadata, {}));
     const std::string name(metadata.get_string("general.architecture").value_or(""));
-    if (!plan.config.recurrent_bytes.empty())
-        return fail(ErrorCode::kUnsupported, "architecture {}: layers with a recurrent state are not written back yet",
-                    name);
-    if (!plan.config.layer_head_dim_k.empty())
-        return fail(ErrorCode::kUnsupported, "architecture {}: layers of unlike head sizes are not written back yet",
-                    name);
     const HfClass* hf_class = class_of(*plan.architecture, name, plan.config);
     if (!hf_class)
         return fail(ErrorCode::kUnsupported, "architecture {}: has no Hugging Face class to be written as", name);
     ConfigWriter writer(metadata, facts, plan.config, name);
     writer.out["architectures"] = {std::string(hf_class->name)};
-    writer.out["model_type"] =
-        std::string(hf_class->model_type.empty() ? std::string_view(name) : hf_class->model_type);
     const std::span<const HfKey> own = plan.architecture->hf.keys;
     for (const HfKey& row : kHfCommon)
         if (std::ranges::none_of(own,
@@ -232,7 +288,10 @@ Result<std::string> write_hf_config(const Metadata& metadata, const HfConfigFact
             writer.row(row);
     for (const HfKey& row : own) writer.row(row);
     writer.rope();
+    writer.derived();
     Json& out = writer.out;
+    // After the rows: one of them reads this key for want of a better one.
+    out["model_type"] = std::string(hf_class->model_type.empty() ? std::string_view(name) : hf_class->model_type);
     out["vocab_size"] = facts.vocab_size;
     out["tie_word_embeddings"] = facts.tied;
     out["dtype"] = out["torch_dtype"] = std::string(facts.dtype);

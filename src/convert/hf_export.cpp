@@ -10,6 +10,7 @@
 #include "base/mapped_file.h"
 #include "convert/hf_changes.h"
 #include "convert/hf_config.h"
+#include "convert/hf_join.h"
 #include "convert/hf_tokenizer.h"
 #include "format/safetensors.h"
 #include "model/model.h"
@@ -111,20 +112,9 @@ Status produce_rows(const Recipe& recipe, RowSink sink) {
     return {};
 }
 
-// GPT-2's Conv1D: [n_in, n_out] of a matrix [n_out, n_in].
-Status produce_transposed(const TensorView& from, RowSink sink) {
-    constexpr int64_t kPanel = 64;
-    const int64_t columns = row_length(from), rows = rows_of(from);
-    std::vector<float> whole(size_t(columns * rows)), panel;
-    decode_rows(from, 0, rows, whole);
-    for (int64_t first = 0; first < columns; first += kPanel) {
-        const int64_t n = std::min(kPanel, columns - first);
-        panel.resize(size_t(n * rows));
-        for (int64_t i = 0; i < n; ++i)
-            for (int64_t r = 0; r < rows; ++r) panel[size_t(i * rows + r)] = whole[size_t(r * columns + first + i)];
-        STERNA_CHECK(sink(panel));
-    }
-    return {};
+// A depthwise convolution, [channels, 1, kernel] in a checkpoint: GGUF drops the extent of 1.
+bool is_convolution(std::string_view hf_name) {
+    return hf_name.ends_with("conv1d.weight") || hf_name.ends_with("conv.conv.weight");
 }
 
 class Exporter {
@@ -147,6 +137,7 @@ public:
             for (const TensorSpec& spec : table)
                 if (spec.gguf_name.find("{}") != std::string_view::npos && spec.applies(config_, layer))
                     STERNA_CHECK(add(spec, layer));
+        for (const auto& [name, joined] : joined_) STERNA_CHECK(add_joined(name, joined));
         return {};
     }
 
@@ -159,6 +150,10 @@ public:
         facts.tied = !file_.find_tensor("output.weight");
         facts.attention_bias = file_.find_tensor("blk.0.attn_q.bias") != nullptr;
         facts.ffn_bias = file_.find_tensor("blk.0.ffn_up.bias") != nullptr;
+        for (int64_t layer = 0; layer < config_.n_layers; ++layer)
+            if (file_.find_tensor(layer_name("blk.{}.attn_k.weight", layer)) &&
+                !file_.find_tensor(layer_name("blk.{}.attn_v.weight", layer)))
+                facts.keys_are_values = true;
         facts.dtype = target_.torch_name;
         facts.rope_factors = floats("rope_freqs.weight");
         facts.rope_factors_long = floats("rope_factors_long.weight");
@@ -184,8 +179,15 @@ private:
         std::vector<int64_t> shape(tensor->shape.begin(), tensor->shape.begin() + tensor->n_dims);
         std::ranges::reverse(shape);
         // A matrix of one row is a vector in GGUF.
-        if (shape.size() == 1 && std::holds_alternative<Linear LayerWeights::*>(spec.slot))
-            shape.insert(shape.begin(), 1);
+        const bool is_row = shape.size() == 1 && std::holds_alternative<Linear LayerWeights::*>(spec.slot);
+        if (is_row) shape.insert(shape.begin(), 1);
+        if (is_joined(spec.change)) {
+            Joined& joined = joined_[hf_name];
+            joined.parts.push_back({tensor, spec.change, is_row});
+            joined.layer = layer;
+            return {};
+        }
+        if (is_convolution(hf_name)) shape.insert(shape.begin() + 1, 1);
         const size_t at = size_t(std::max<int64_t>(layer, 0));
         Recipe recipe{tensor,
                       spec.change,
@@ -209,12 +211,6 @@ private:
                 if (!scale.empty()) recipe.scale = scale[0];
                 break;
             }
-            case Change::kTranspose:
-                if (shape.size() != 2) return refuse(name);
-                std::swap(shape[0], shape[1]);
-                return writer_.add(hf_name, target_.element, shape, [this, tensor](SafetensorsWriter::Sink sink) {
-                    return encoded(*tensor, sink, [&](RowSink rows) { return produce_transposed(*tensor, rows); });
-                });
             case Change::kStack: {
                 const int64_t n = shape[0];
                 shape.erase(shape.begin());
@@ -226,16 +222,32 @@ private:
                 return {};
             }
             default:
-                return refuse(name);
+                return fail(ErrorCode::kUnsupported, "{}: {}: cannot be written as a checkpoint has it", source_, name);
         }
         return add_rows(hf_name, std::move(shape), recipe);
     }
 
-    std::unexpected<Error> refuse(const std::string& name) const {
-        return fail(ErrorCode::kUnsupported,
-                    "{}: {}: several such tensors make one of the checkpoint's, which is not "
-                    "written yet",
-                    source_, name);
+    // A tensor of the checkpoint that several, or turned ones, are put together to.
+    struct Joined {
+        std::vector<HfPart> parts;
+        int64_t layer = -1;
+    };
+
+    Status add_joined(const std::string& name, const Joined& joined) {
+        std::vector<int64_t> shape = joined_shape(joined.parts);
+        if (shape.empty())
+            return fail(ErrorCode::kBadFile, "{}: {}: {} tensors do not make {}", source_, joined.parts[0].tensor->name,
+                        joined.parts.size(), name);
+        if (is_convolution(name)) shape.insert(shape.begin() + 1, 1);
+        return writer_.add(name, target_.element, std::move(shape),
+                           [this, joined](SafetensorsWriter::Sink sink) -> Status {
+                               const auto produce = [&](RowSink rows) {
+                                   return join_parts(joined.parts, config_, joined.layer, rows);
+                               };
+                               STERNA_CHECK(encoded(*joined.parts[0].tensor, sink, produce));
+                               for (const HfPart& part : joined.parts) file_.release(*part.tensor);
+                               return {};
+                           });
     }
 
     Status add_rows(const std::string& name, std::vector<int64_t> shape, const Recipe& recipe) {
@@ -265,6 +277,7 @@ private:
     Config config_;
     const Architecture* architecture_ = nullptr;
     SafetensorsWriter writer_;
+    std::map<std::string, Joined> joined_;  // by the checkpoint's name
 };
 
 Status write_text(const fs::path& path, const std::string& text, HfExport& result) {

@@ -118,7 +118,8 @@ Status forward(ForwardContext& c) {
     return pre_norm_decoder(c, latent_attention);
 }
 
-constexpr HfClass kClasses[] = {{"DeepseekV2ForCausalLM"}, {"DeepseekV3ForCausalLM"}};
+constexpr HfClass kClasses[] = {{"DeepseekV2ForCausalLM", {}, "deepseek_v2"},
+                                {"DeepseekV3ForCausalLM", {}, "deepseek_v3"}};
 constexpr HfKey kKeys[] = {
     {"", "attention.head_count_kv", HfKind::kInt, "1"},
     {"q_lora_rank", "attention.q_lora_rank"},

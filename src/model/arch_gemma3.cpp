@@ -48,7 +48,7 @@ constexpr HfKey kKeys[] = {
     {"query_pre_attn_scalar", "attention.scale", HfKind::kInverseRoot, "256"},
     {"sliding_window", "attention.sliding_window", HfKind::kInt, "4096"},
     {"sliding_window_pattern|_sliding_window_pattern", "attention.sliding_window_pattern"},
-    {"layer_types", "attention.sliding_window_pattern", HfKind::kPeriod, "", "full_attention"},
+    {"layer_types", "attention.sliding_window_pattern", HfKind::kPeriod, "", "full_attention", "sliding_attention"},
     {"attn_logit_softcapping", "attn_logit_softcapping", HfKind::kFloat},
     {"final_logit_softcapping", "final_logit_softcapping", HfKind::kFloat},
     {"hidden_activation|hidden_act", "", HfKind::kIs, "gelu_pytorch_tanh", "gelu_pytorch_tanh"},

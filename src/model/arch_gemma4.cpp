@@ -169,14 +169,14 @@ Status forward(ForwardContext& c) {
     return {};
 }
 
-constexpr HfClass kClasses[] = {{"Gemma4ForCausalLM"}, {"Gemma4ForConditionalGeneration"}};
+constexpr HfClass kClasses[] = {{"Gemma4ForCausalLM", {}, "gemma4_text"}, {"Gemma4ForConditionalGeneration"}};
 constexpr HfKey kKeys[] = {
     {"global_head_dim", "attention.key_length", HfKind::kInt, "512"},
     {"global_head_dim", "attention.value_length", HfKind::kInt, "512"},
     {"head_dim", "attention.key_length_swa"},
     {"head_dim", "attention.value_length_swa"},
     {"sliding_window", "attention.sliding_window"},
-    {"layer_types", "attention.sliding_window_pattern", HfKind::kFlags, {}, "sliding_attention"},
+    {"layer_types", "attention.sliding_window_pattern", HfKind::kFlags, {}, "sliding_attention", "full_attention"},
     {"num_kv_shared_layers", "attention.shared_kv_layers", HfKind::kInt, "0"},
     {"hidden_size_per_layer_input", "embedding_length_per_layer_input", HfKind::kInt, "0"},
     {"final_logit_softcapping", "final_logit_softcapping", HfKind::kFloat},

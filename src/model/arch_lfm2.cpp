@@ -79,7 +79,7 @@ Status forward(ForwardContext& c) {
 constexpr HfClass kClasses[] = {{"Lfm2ForCausalLM"}};
 constexpr HfKey kKeys[] = {
     {"norm_eps", "attention.layer_norm_rms_epsilon", HfKind::kFloat, "0.00001"},
-    {"layer_types", "attention.head_count_kv", HfKind::kWhere, "num_key_value_heads", "full_attention"},
+    {"layer_types", "attention.head_count_kv", HfKind::kWhere, "num_key_value_heads", "full_attention", "conv"},
     {"conv_L_cache", "shortconv.l_cache"},
     {"conv_bias", "", HfKind::kIs, "false", "false"},
 };

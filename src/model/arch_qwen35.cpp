@@ -101,14 +101,14 @@ Status forward(ForwardContext& c) {
     return pre_norm_decoder(c, mix);
 }
 
-constexpr HfClass kClasses[] = {{"Qwen3_5ForCausalLM"}, {"Qwen3_5ForConditionalGeneration"}};
+constexpr HfClass kClasses[] = {{"Qwen3_5ForCausalLM", {}, "qwen3_5_text"}, {"Qwen3_5ForConditionalGeneration"}};
 constexpr HfKey kKeys[] = {
     {"linear_conv_kernel_dim", "ssm.conv_kernel"},
     {"linear_num_value_heads", "ssm.time_step_rank"},
     {"linear_num_key_heads", "ssm.group_count"},
     {"linear_key_head_dim", "ssm.state_size"},
     {"", "ssm.inner_size", HfKind::kInt, "linear_num_value_heads*linear_value_head_dim"},
-    {"layer_types", "full_attention_interval", HfKind::kPeriod, {}, "full_attention"},
+    {"layer_types", "full_attention_interval", HfKind::kPeriod, {}, "full_attention", "linear_attention"},
 };
 
 }  // namespace

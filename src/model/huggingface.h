@@ -66,8 +66,9 @@ struct HfKey {
     // When absent. Numbers: a product of numbers and config.json keys, "4*hidden_size" or "hidden_size/num_heads", or a sum of such. Texts and
     // bools: as they are. Empty: the GGUF key is left out.
     std::string_view otherwise = {};
-    // kIs, kPeriod, kFlags: "silu|swish". kInt of a text: "softmax=1|sigmoid=2".
+    // kIs, kPeriod, kFlags, kWhere: "silu|swish". kInt of a text: "softmax=1|sigmoid=2".
     std::string_view choices = {};
+    std::string_view elsewhere = {};  // kPeriod, kFlags, kWhere: what config.json calls the other layers
 };
 
 // Another name under which a tensor of the table is found, tried when the table's own is not there.

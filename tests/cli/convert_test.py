@@ -167,6 +167,20 @@ class ConvertTest(unittest.TestCase):
         self.works("convert", back, "-o", again, "--type", "bf16", "--name", "tiny", "-q")
         self.assertEqual(hashlib.sha256(again.read_bytes()).digest(), hashlib.sha256(whole).digest())
 
+    def tensor_hashes(self, source, name):
+        report = self.works("convert", source, "-o", self.dir / name, "--type", "f32", "--json", "-q")
+        return {t["name"]: t["sha256"] for t in json.loads(report)["tensors"] if not t["name"].startswith("golden.")}
+
+    def test_there_and_back_in_every_architecture(self):
+        models = sorted((Path(__file__).resolve().parents[1] / "golden/models").glob("*.gguf"))
+        self.assertGreater(len(models), 20)
+        for model in models:
+            with self.subTest(model=model.stem):
+                folder = self.dir / model.stem
+                self.works("convert", model, "-o", folder, "--to", "safetensors", "--type", "f32", "-q")
+                self.assertEqual(self.tensor_hashes(folder, f"{model.stem}-back.gguf"),
+                                 self.tensor_hashes(model, f"{model.stem}.gguf"))
+
     def test_gguf_to_gguf(self):
         self.write_weights()
         self.convert("--type", "f32")
