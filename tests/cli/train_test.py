@@ -248,6 +248,31 @@ class Train(unittest.TestCase):
         self.assertEqual(sterna("train", self.recipe, "-o", folder).returncode, 0)
         self.same_models(folder)
 
+    def test_full_file_system(self):
+        """A real one, in which the first checkpoint fits and the second does not fit beside it. Once there is room the training goes
+        on from the first to the same weights."""
+        small, folder = self.folder / "small", self.folder / "small/out"
+        small.mkdir()
+        checkpoint = (self.whole / "checkpoint.gguf").stat().st_size
+        others = sum((self.whole / name).stat().st_size for name in ("tokenizer.json", "log.csv", "samples.txt"))
+        train = f'"{STERNA}" train "{self.recipe}" -o "{folder}"'
+        script = f"""
+            mount -t tmpfs -o size={checkpoint * 3 // 2 + others + 65536} none "{small}" || exit 77
+            {train} 2> "{self.folder}/full.txt" && exit 2
+            [ -s "{folder}/checkpoint.gguf" ] || exit 3
+            mount -o remount,size=8m "{small}" || exit 4
+            {train} --json > "{self.folder}/full.json" || exit 5
+            cp "{folder}"/tiny-*.gguf "{self.folder}"
+        """
+        if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+            self.skipTest("no file system can be mounted here")
+        done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, timeout=LIMIT_SECONDS)
+        if done.returncode == 77:
+            self.skipTest("no file system can be mounted here")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex((self.folder / "full.txt").read_text().strip().split("\n")[-1], r"^sterna: .*checkpoint.*: No space left on device$")
+        self.same_models(self.folder)
+
     def tensors(self, path):
         """Hash of each tensor's values."""
         done = sterna("convert", path, "-o", self.folder / "as-f32.gguf", "--type", "f32", "--json", "--afresh", "-q")
