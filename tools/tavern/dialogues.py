@@ -1,5 +1,7 @@
 """Whole conversations: a scene, the exchanges in it, and the messages that come out."""
 
+import functools
+
 import calls
 import trade
 import translate
@@ -13,6 +15,8 @@ from words import DE, EN
 SHORT = {}
 TRADE = {"goods": 1.0, "mood": 0.3}
 CALLS = {"goods": 0.85, "quest": 0.4, "mood": 0.3, "tavern": 0.3}
+NEAR = {"tavern": 0.5, "mood": 0.4, "personal": 0.4, "goods": 0.75, "ways": 0.6, "rumour": 0.6, "quest": 0.35, "people": 0.75,
+        "least_people": 2}
 MAX_CHARACTERS = 1300  # about 450 tokens: the context holds 512
 
 
@@ -40,15 +44,17 @@ class Dialogue:
         return sum(len(message["content"]) for message in self.messages())
 
 
+def _both(options, maker, has, known, unknown):
+    """Adds what asks for a fact that stands there, if one does, and for one that does not."""
+    if has:
+        options.append((known, lambda rng, s, lang: maker(rng, s, lang, True)))
+    options.append((unknown, lambda rng, s, lang: maker(rng, s, lang, False)))
+
+
 def _mixed_options(scene, player):
     """(weight, maker) of everything that can be asked in this scene. A maker takes rng, scene, lang."""
     options = []
-
-    def both(maker, has, known, unknown):
-        if has:
-            options.append((known, lambda rng, s, lang: maker(rng, s, lang, True)))
-        options.append((unknown, lambda rng, s, lang: maker(rng, s, lang, False)))
-
+    both = functools.partial(_both, options)
     if scene.goods:
         options.append((2.4, lambda rng, s, lang: turns.good_turn(rng, s, lang, True)))
         options.append((2.0, trade.sum_turn))
@@ -111,6 +117,29 @@ def _trade_options(scene, player):
             (0.6, lambda rng, s, lang: turns.good_turn(rng, s, lang, False))]
 
 
+def _near_options(scene, player):
+    """What is asked for stands there about as often as something that only looks like it."""
+    options = []
+    both = functools.partial(_both, options)
+    both(turns.good_turn, scene.goods, 1.5, 1.5)
+    both(turns.way_turn, scene.ways, 1.2, 0.9)
+    both(turns.being_turn, scene.rumour, 1.2, 1.2)
+    both(turns.person_turn, scene.people, 1.4, 0.9)
+    both(turns.job_of_turn, scene.people, 2.2, 1.3)
+    both(turns.knows_turn, any(person.knows for person in scene.people), 2.2, 1.6)
+    both(turns.personal_turn, scene.age or scene.origin or scene.likes or scene.fears, 1.6, 1.2)
+    # Of these a scene has one or none, so that only one of the two can be asked.
+    options.append((0.6, lambda rng, s, lang: turns.tavern_turn(rng, s, lang, bool(s.tavern))))
+    options.append((0.5, lambda rng, s, lang: turns.rumour_turn(rng, s, lang, bool(s.rumour))))
+    options.append((0.3, lambda rng, s, lang: turns.quest_turn(rng, s, lang, bool(s.quest))))
+    options.append((0.9 if player else 0.3, lambda rng, s, lang: turns.player_name_turn(rng, s, lang, player)))
+    if not player:
+        options.append((0.5, lambda rng, s, lang: turns.introduction_turn(rng, s, lang, _player_name(rng, s))))
+    options.append((1.0, turns.foreign_turn))
+    options.append((1.0, calls.call_turn))
+    return options
+
+
 def _translate_options(scene, player):
     return [(1.0, translate.translate_turn)]
 
@@ -126,6 +155,7 @@ KINDS = {
     "calls": (CALLS, _call_options, [(1, 3), (2, 4), (3, 3)]),
     "translate": (SHORT, _translate_options, [(1, 1), (2, 3), (3, 3), (4, 2), (6, 2)]),
     "drill": (SHORT, _drill_options, [(2, 1), (3, 2), (5, 1)]),
+    "near": (NEAR, _near_options, [(1, 2), (2, 2), (3, 2), (4, 3), (6, 3), (8, 1)]),
 }
 
 
@@ -136,7 +166,7 @@ def make_dialogue(rng, kind, test=False, n_turns=None, foreign=None, accept=None
     lang = EN if rng.chance(0.5) else DE
     foreign = rng.chance(0.25) if foreign is None else foreign
     scene = Scene(rng, test, sections, (DE if lang == EN else EN) if foreign else lang)
-    if kind == "calls" or (kind == "mixed" and rng.chance(0.22)):
+    if kind == "calls" or (kind in ("mixed", "near") and rng.chance(0.22)):
         scene.tools = calls.ToolSet(rng, scene)
     dialogue = Dialogue(kind, scene, scene.system_prompt(rng))
     n_turns = n_turns or rng.weighted(lengths)

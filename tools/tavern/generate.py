@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Writes the conversations that the tavern model learns from, and the tests that it is measured by (docs/tavern.md).
 
-    python3 tools/tavern/generate.py --out DIR [--dialogues N] [--seed S] [--cases N] [--absent X]
+    python3 tools/tavern/generate.py --out DIR [--dialogues N] [--seed S] [--cases N] [--absent X] [--near W]
 
-DIR/mixed.jsonl, trade.jsonl, calls.jsonl, translate.jsonl: conversations for training, {"messages": [...], "tools": [...]}.
+DIR/mixed.jsonl, trade.jsonl, calls.jsonl, translate.jsonl: conversations for training, {"messages": [...], "tools": [...]};
+with --near also near.jsonl: what is asked for is absent as often as not, and something like it stands beside.
 DIR/heldout.jsonl: conversations of held-out combinations, for the loss. DIR/cases.jsonl: tests for `sterna eval`.
 The same arguments give the same bytes on every machine. Needs nothing but Python 3.9.
 """
@@ -81,12 +82,14 @@ class Statistics:
         print("%d patterns of what is asked, %d of answers" % (len(self.user_patterns), len(self.answer_patterns)), file=out)
 
 
-def write_training(directory, n, seed):
+def write_training(directory, n, seed, near):
     rng = Rng(seed)
     statistics = Statistics()
-    files = {name: open(os.path.join(directory, name + ".jsonl"), "w", encoding="utf-8", newline="\n")
-             for name in ("mixed", "trade", "calls", "translate")}
     shares = [((kind, name), weight) for kind, weight, name in SHARES]
+    if near:
+        shares.append((("near", "near"), near))
+    files = {name: open(os.path.join(directory, name + ".jsonl"), "w", encoding="utf-8", newline="\n")
+             for name in {name for (_, name), _ in shares}}
     done = 0
     while done < n:
         kind, name = rng.weighted(shares)
@@ -195,7 +198,7 @@ def check_all():
         assert to_english.setdefault(german, english) == english, (german, english, to_english[german])
     for test in (False, True):
         for _ in range(1000):
-            dialogue = dialogues.make_dialogue(rng, rng.pick([kind for kind, _, _ in SHARES]), test)
+            dialogue = dialogues.make_dialogue(rng, rng.pick(sorted(dialogues.KINDS)), test)
             for turn in dialogue.turns if dialogue else ():
                 assert turn.key is None or held_out(turn.key) == test, turn.key
                 assert turn.user and turn.reply and "{" not in turn.user, turn.user
@@ -211,6 +214,8 @@ def main():
     parser.add_argument("--cases", type=int, default=400, help="tests of each measure")
     parser.add_argument("--heldout", type=int, default=1000, help="conversations for the held-out loss")
     parser.add_argument("--absent", type=float, default=trade.absent_share, help="share of sums with a thing that is not for sale")
+    parser.add_argument("--near", type=float, default=0,
+                        help="weight of conversations that ask for absent things beside present ones; the others weigh 100")
     arguments = parser.parse_args()
     trade.absent_share = arguments.absent
     if arguments.check:
@@ -219,7 +224,7 @@ def main():
     if not arguments.out:
         parser.error("--out: expected a folder")
     os.makedirs(arguments.out, exist_ok=True)
-    statistics = write_training(arguments.out, arguments.dialogues, arguments.seed)
+    statistics = write_training(arguments.out, arguments.dialogues, arguments.seed, arguments.near)
     write_heldout(arguments.out, arguments.heldout, arguments.seed)
     counts = write_cases(arguments.out, arguments.cases, arguments.seed)
     statistics.show(sys.stdout)

@@ -142,7 +142,7 @@ class Scene:
     """What the character is and knows. `test`: facts are taken from the held-out combinations where that is possible."""
 
     def __init__(self, rng, test=False, sections=SECTIONS, lang=None):
-        """sections: name -> how likely the scene has it."""
+        """sections: name -> how likely the scene has it; least_people: how many there are at least where there are any."""
         self.test = test
         self.lang = lang or (EN if rng.chance(0.5) else DE)
         self.prose = rng.chance(0.3)
@@ -169,7 +169,7 @@ class Scene:
             self.quest = self._fact(lambda: Quest(rng), Quest.keys)
         if rng.chance(sections.get("people", 0)):
             names = {self.name}
-            for _ in range(rng.between(1, 2)):
+            for _ in range(rng.between(sections.get("least_people", 1), 2)):
                 person = self._fact(lambda: Person(rng), Person.keys)
                 taken = any(person.job is other.job or (person.knows and person.knows is other.knows) for other in self.people)
                 if person.name not in names and not taken and person.job is not self.job:
