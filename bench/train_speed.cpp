@@ -116,7 +116,7 @@ int main(int argc, char** argv) {
     std::sort(processor_times.begin(), processor_times.end());
     double n_matrix = 0;  // every weight that multiplies; the embedding does so as the output matrix
     for (const Parameter& p : (*net)->parameters())
-        if (p.kind != ParameterKind::kNorm) n_matrix += double(p.value.size());
+        if (!p.is_vector()) n_matrix += double(p.value.size());
     // Forward 2, backward 4 per weight and token; attention's two products forward, four backward, half of them visible.
     const double attention = 6.0 * 2 * config.n_layers * config.n_heads * config.head_dim * (length + 1) / 2;
     const double flops = 6 * n_matrix + attention;

@@ -22,6 +22,8 @@ NETS = {
     "llama": dict(COMMON, ternary=False, tied=False, bf16=False),
     "llama-bf16": dict(COMMON, ternary=False, tied=False, bf16=True),
     "ternary": dict(COMMON, ternary=True, tied=True, bf16=False),
+    # What Qwen 2 (biases), Qwen 3 (norms of heads) and Llama 3.1 (divided frequencies) add, all at once.
+    "qwen": dict(COMMON, ternary=False, tied=False, bf16=False, halves=True, bias=True, head_norm=True, divisors=[1.0, 2.5, 4.0]),
 }
 
 
@@ -41,6 +43,12 @@ def shapes(net):
         yield f"blk.{i}.attn_q.weight", (q, width)
         yield f"blk.{i}.attn_k.weight", (kv, width)
         yield f"blk.{i}.attn_v.weight", (kv, width)
+        if net.get("bias"):
+            for part, n in (("q", q), ("k", kv), ("v", kv)):
+                yield f"blk.{i}.attn_{part}.bias", (n,)
+        if net.get("head_norm"):
+            yield f"blk.{i}.attn_q_norm.weight", (net["head_dim"],)
+            yield f"blk.{i}.attn_k_norm.weight", (net["head_dim"],)
         if net["ternary"]:
             yield f"blk.{i}.attn_sub_norm.weight", (q,)
         yield f"blk.{i}.attn_output.weight", (width, q)
@@ -60,7 +68,7 @@ def make_weights(net, salt, dtype):
     weights = {}
     for p, (name, shape) in enumerate(shapes(net)):
         values = [((mix(salt, p, i) >> 8) / 2**24 - 0.5) * 0.5 for i in range(math.prod(shape))]
-        tensor = torch.tensor(values, dtype=torch.float32).to(dtype) + (1 if len(shape) == 1 else 0)
+        tensor = torch.tensor(values, dtype=torch.float32).to(dtype) + (1 if "norm" in name else 0)
         weights[name] = tensor.reshape(shape).requires_grad_()
     return weights
 
@@ -126,10 +134,12 @@ def norm(x, weight, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
 
 
-def rotate(x, positions, base, halves):
+def rotate(x, positions, net):
     """x [rows, length, heads, dim]"""
     pairs = x.shape[-1] // 2
-    frequency = base ** (-torch.arange(pairs, dtype=torch.float64) * 2 / x.shape[-1])
+    halves = net["ternary"] or net.get("halves", False)
+    frequency = net["base"] ** (-torch.arange(pairs, dtype=torch.float64) * 2 / x.shape[-1])
+    frequency = frequency / torch.tensor(net.get("divisors", [1.0] * pairs), dtype=torch.float64)
     angle = positions[..., None].double() * frequency
     cos, sin = angle.cos().to(x.dtype)[:, :, None], angle.sin().to(x.dtype)[:, :, None]
     if halves:
@@ -160,9 +170,11 @@ def loss_sum(net, w, tokens, targets, weights, documents):
     for i in range(net["layers"]):
         p = f"blk.{i}."
         h = norm(x, w[p + "attn_norm.weight"], eps)
-        q = rotate(heads(linear(h, p + "attn_q.weight"), net["heads"]), positions, net["base"], ternary)
-        k = rotate(heads(linear(h, p + "attn_k.weight"), net["kv_heads"]), positions, net["base"], ternary)
-        v = heads(linear(h, p + "attn_v.weight"), net["kv_heads"])
+        q, k, v = (linear(h, f"{p}attn_{part}.weight") + w.get(f"{p}attn_{part}.bias", 0) for part in "qkv")
+        q, k, v = heads(q, net["heads"]), heads(k, net["kv_heads"]), heads(v, net["kv_heads"])
+        if net.get("head_norm"):
+            q, k = norm(q, w[p + "attn_q_norm.weight"], eps), norm(k, w[p + "attn_k_norm.weight"], eps)
+        q, k = rotate(q, positions, net), rotate(k, positions, net)
         group = net["heads"] // net["kv_heads"]
         k, v = k.repeat_interleave(group, 2), v.repeat_interleave(group, 2)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)

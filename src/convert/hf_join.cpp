@@ -109,9 +109,9 @@ std::vector<int64_t> joined_shape(std::span<const HfPart> parts) {
         const HfPart& second = parts[1];
         if (second.change != partner_of(first.change) || second.tensor->shape[2] != first.tensor->shape[2]) return {};
         const Extent other = extent_of(second);
-        const bool fits = by_head ? (first.change == Change::kKeyB ? extent.rows == other.columns
-                                                                   : extent.columns == other.rows)
-                                  : extent == other;
+        const bool fits =
+            by_head ? (first.change == Change::kKeyB ? extent.rows == other.columns : extent.columns == other.rows)
+                    : extent == other;
         if (!fits) return {};
     }
     const Extent whole = whole_extent(parts);
@@ -131,7 +131,8 @@ Status join_parts(std::span<const HfPart> parts, const Config& config, int64_t l
             const DTypeTraits* traits = dtype_traits(part.tensor->type);
             const int64_t n = extent.rows * extent.columns;
             values.resize(size_t(n));
-            traits->decode(part.tensor->data.data() + *dtype_bytes(part.tensor->type, uint64_t(at * n)), values.data(), n);
+            traits->decode(part.tensor->data.data() + *dtype_bytes(part.tensor->type, uint64_t(at * n)), values.data(),
+                           n);
             if (part.change == Change::kNegExpTileValues)
                 for (float& value : values) value = std::log(-value);
             for (int64_t row = 0; row < extent.rows; ++row)

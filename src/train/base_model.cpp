@@ -6,10 +6,14 @@
 
 #include "convert/gguf_source.h"
 #include "convert/hf_model.h"
+#include "model/model.h"
+#include "model/rope.h"
 
 namespace sterna::train {
 
 namespace {
+
+constexpr std::string_view kRopeDivisors = "rope_freqs.weight";
 
 Result<std::unique_ptr<ModelSource>> open_source(const std::string& path) {
     std::error_code problem;
@@ -26,50 +30,76 @@ const SourceTensor* find(const ModelSource& source, std::string_view name) {
     return at == source.tensors().end() ? nullptr : &*at;
 }
 
+// Of Llama 3.1 and later; empty where the file has none.
+Result<std::vector<float>> read_rope_divisors(const ModelSource& source) {
+    const SourceTensor* tensor = find(source, kRopeDivisors);
+    if (!tensor) return std::vector<float>();
+    if (tensor->n_rows() != 1 || tensor->row_elements() > RecipeLimits{}.max_head_dim)
+        return fail(ErrorCode::kBadFile, "{}: {} rows of {}", kRopeDivisors, tensor->n_rows(), tensor->row_elements());
+    std::vector<float> values(size_t(tensor->row_elements()));
+    STERNA_CHECK(source.read_rows(*tensor, 0, 1, values));
+    for (float value : values)
+        if (!(value > 0.0f)) return fail(ErrorCode::kBadFile, "{}: {}, expected a divisor", kRopeDivisors, value);
+    return values;
+}
+
+bool all_same(const std::vector<int64_t>& of_layers) {
+    return std::ranges::all_of(of_layers, [&](int64_t value) { return value == of_layers[0]; });
+}
+
 Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source, const std::string& path) {
-    const std::string_view architecture = metadata.get_string("general.architecture").value_or("absent");
-    const bool ternary = architecture == "bitnet-b1.58";
-    if (architecture != "llama" && !ternary)
-        return fail(ErrorCode::kUnsupported, "{}: architecture {}; what can be trained on is llama and bitnet-b1.58",
-                    path, architecture);
-    auto key = [&](const char* name) { return fmt::format("{}.{}", architecture, name); };
-    auto integer = [&](const char* name, int64_t otherwise) -> Result<int> {
-        const int64_t value = metadata.get_int(key(name)).value_or(otherwise);
-        if (value < 1 || value > (1 << 24))
-            return fail(ErrorCode::kBadFile, "{}: {} is {}, expected a size", path, key(name), value);
-        return int(value);
-    };
-    NetConfig net;
-    STERNA_TRY(width, integer("embedding_length", 0));
-    STERNA_TRY(layers, integer("block_count", 0));
-    STERNA_TRY(heads, integer("attention.head_count", 0));
-    STERNA_TRY(kv_heads, integer("attention.head_count_kv", heads));
-    STERNA_TRY(head_dim, integer("attention.key_length", width / heads));
-    STERNA_TRY(ffn, integer("feed_forward_length", 0));
-    STERNA_TRY(context, integer("context_length", 0));
-    STERNA_TRY(turning, integer("rope.dimension_count", head_dim));
-    net.ternary = ternary;
-    net.width = width;
-    net.n_layers = layers;
-    net.n_heads = heads;
-    net.n_kv_heads = kv_heads;
-    net.head_dim = head_dim;
-    net.ffn_width = ffn;
-    net.context = context;
-    net.rope_base = float(metadata.get_float(key("rope.freq_base")).value_or(10000.0));
-    net.norm_epsilon = float(metadata.get_float(key("attention.layer_norm_rms_epsilon")).value_or(1e-5));
-    net.tied_embedding = !find(source, "output.weight");
+    STERNA_TRY(plan, plan_model(metadata, {}));
+    const Config& config = plan.config;
+    const std::string& name = config.architecture;
+    if (name != "llama" && name != "qwen2" && name != "qwen3" && name != "bitnet-b1.58")
+        return fail(ErrorCode::kUnsupported,
+                    "{}: architecture {}; what can be trained on is llama, qwen2, qwen3 and bitnet-b1.58", path, name);
+    if (config.n_experts > 0)
+        return fail(ErrorCode::kUnsupported, "{}: a mixture of experts; what can be trained on is dense", path);
+    if (!all_same(config.n_heads) || !all_same(config.n_kv_heads) || !all_same(config.ffn_width) ||
+        config.head_dim_k != config.head_dim_v)
+        return fail(ErrorCode::kUnsupported, "{}: layers or heads of unlike sizes", path);
+    if (config.rope.n_dims != config.head_dim_k || config.rope.scaling == RopeScaling::kLongRope)
+        return fail(ErrorCode::kUnsupported, "{}: positions turn in a way that training does not know", path);
+    constexpr RecipeLimits kLimits;
     const SourceTensor* embedding = find(source, "token_embd.weight");
     if (!embedding) return fail(ErrorCode::kBadFile, "{}: token_embd.weight: absent", path);
-    if (embedding->n_rows() > RecipeLimits{}.max_vocab)
-        return fail(ErrorCode::kLimit, "{}: a vocabulary of {}, limit {}", path, embedding->n_rows(),
-                    RecipeLimits{}.max_vocab);
+    const std::pair<const char*, std::pair<int64_t, int>> sizes[] = {
+        {"vocabulary", {embedding->n_rows(), kLimits.max_vocab}},
+        {"width", {config.width, kLimits.max_width}},
+        {"number of layers", {config.n_layers, kLimits.max_layers}},
+        {"number of heads", {config.n_heads[0], kLimits.max_heads}},
+        {"head size", {config.head_dim_k, kLimits.max_head_dim}},
+        {"feed-forward width", {config.ffn_width[0], kLimits.max_ffn}}};
+    for (const auto& [what, size] : sizes)
+        if (size.first > size.second)
+            return fail(ErrorCode::kLimit, "{}: a {} of {}, limit {}", path, what, size.first, size.second);
+    NetConfig net;
+    net.ternary = name == "bitnet-b1.58";
     net.vocab_size = int(embedding->n_rows());
-    if (turning != head_dim || metadata.get_string(key("rope.scaling.type")).value_or("none") != "none" ||
-        find(source, "rope_freqs.weight"))
-        return fail(ErrorCode::kUnsupported, "{}: positions turn in a way that training does not know", path);
-    if (metadata.get_int(key("expert_count")).value_or(0) > 0)
-        return fail(ErrorCode::kUnsupported, "{}: a mixture of experts; what can be trained on is dense", path);
+    net.width = int(config.width);
+    net.n_layers = int(config.n_layers);
+    net.n_heads = int(config.n_heads[0]);
+    net.n_kv_heads = int(config.n_kv_heads[0]);
+    net.head_dim = int(config.head_dim_k);
+    net.ffn_width = int(config.ffn_width[0]);
+    net.context = int(std::min<int64_t>(config.context_length, kLimits.max_context));
+    if (config.sliding_window > 0) net.context = int(std::min<int64_t>(net.context, config.sliding_window));
+    net.norm_epsilon = config.norm_eps;
+    net.tied_embedding = !find(source, "output.weight");
+    net.qkv_bias = find(source, "blk.0.attn_q.bias");
+    net.head_norm = find(source, "blk.0.attn_q_norm.weight");
+    net.rope_base = float(config.rope.theta);
+    net.rope_halves = config.rope.style == RopeStyle::kHalf;
+    net.rope_growth = config.rope.attention_factor;
+    STERNA_TRY(divisors, read_rope_divisors(source));
+    Weights factors;
+    factors.rope_factors = divisors;
+    if (!divisors.empty() && int64_t(divisors.size()) != config.rope.n_dims / 2)
+        return fail(ErrorCode::kBadFile, "{}: {}: {} values, expected {}", path, kRopeDivisors, divisors.size(),
+                    config.rope.n_dims / 2);
+    net.rope_frequencies = rope_frequencies(config, factors).global;
+    net.rope_divisors = std::move(divisors);
     return net;
 }
 

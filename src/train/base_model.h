@@ -16,11 +16,11 @@ namespace sterna::train {
 struct BaseModel {
     std::unique_ptr<ModelSource> source;
     MemoryGguf metadata;  // every key of the model
-    NetConfig net;        // `context` is what the model was made for
+    NetConfig net;        // `context` is what the model was made for, and within the limit
 };
 
 // `path` is a GGUF file, or a folder of Hugging Face's. Errors: a model that the network cannot be: another architecture than
-// llama, experts, biases, scaled positions.
+// llama, qwen2, qwen3 and bitnet-b1.58, experts, positions scaled otherwise than Llama 3.1's.
 Result<BaseModel> open_base(const std::string& path);
 
 // Fills the network's weights.

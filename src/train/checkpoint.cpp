@@ -43,7 +43,7 @@ std::string state_json(const TrainingState& state, std::span<const Parameter> pa
     json["vectors"] = Json::array();
     for (const Parameter& parameter : parameters) {
         if (parameter.ternary) json["ternary"].push_back(parameter.name);
-        if (parameter.kind == ParameterKind::kNorm) json["vectors"].push_back(parameter.name);
+        if (parameter.is_vector()) json["vectors"].push_back(parameter.name);
     }
     return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -64,7 +64,7 @@ Status write_checkpoint(const std::string& path, const GgufFile& metadata, const
     hash.update(text.data(), text.size());
     for (const Parameter& each : parameters) {
         const int64_t shape[] = {each.cols, each.rows};
-        const size_t n_dims = each.kind == ParameterKind::kNorm ? 1 : 2;
+        const size_t n_dims = each.is_vector() ? 1 : 2;
         STERNA_CHECK(writer.add_tensor(each.name, DType::kF32, std::span(shape, n_dims), bytes_of(each.value)));
         hash_tensor(hash, each.name, bytes_of(each.value));
     }

@@ -116,8 +116,7 @@ Result<ExportedFile> exported_file(std::string path, std::string type) {
 std::vector<TrainedTensor> tensors_of(std::span<const Parameter> parameters) {
     std::vector<TrainedTensor> tensors;
     for (const Parameter& each : parameters)
-        tensors.push_back(
-            {each.name, each.rows, each.cols, each.kind == ParameterKind::kNorm, each.ternary, each.value});
+        tensors.push_back({each.name, each.rows, each.cols, each.is_vector(), each.ternary, each.value});
     return tensors;
 }
 

@@ -58,6 +58,10 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
                     config.n_kv_heads);
     if (config.head_dim % 2 != 0)
         return fail(ErrorCode::kBadArgument, "head_dim: {}, expected an even number", config.head_dim);
+    for (size_t n : {config.rope_divisors.size(), config.rope_frequencies.size()})
+        if (n != 0 && n != size_t(config.head_dim / 2))
+            return fail(ErrorCode::kBadArgument, "rope_frequencies, rope_divisors: {}, expected {}", n,
+                        config.head_dim / 2);
     if (!(config.rope_base > 0) || !(config.norm_epsilon > 0) || !(config.init_deviation >= 0))
         return fail(ErrorCode::kBadArgument,
                     "rope_base {}, norm_epsilon {}, init_deviation {}: expected positive numbers", config.rope_base,
@@ -79,7 +83,7 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
 }
 
 Transformer::Transformer(const NetConfig& config, ThreadPool& pool, bool integers)
-    : config_(config), pool_(pool), integers_(integers) {
+    : config_(config), pool_(pool), integers_(integers), rope_halves_(config.ternary || config.rope_halves) {
     q_width_ = int64_t(config.n_heads) * config.head_dim;
     kv_width_ = int64_t(config.n_kv_heads) * config.head_dim;
     qkv_width_ = q_width_ + 2 * kv_width_;
@@ -90,6 +94,8 @@ Transformer::Transformer(const NetConfig& config, ThreadPool& pool, bool integer
     output_ = config.tied_embedding
                   ? embedding_
                   : add_parameter("output.weight", ParameterKind::kEmbedding, false, config.vocab_size, config.width);
+    if (!config.rope_divisors.empty())
+        add_parameter("rope_freqs.weight", ParameterKind::kConstant, false, 1, config.head_dim / 2);
     lay_out_memory();
 }
 
@@ -105,6 +111,9 @@ void Transformer::add_layer(int index) {
     auto norm = [&](const char* name, int64_t n) {
         return add_parameter(prefix + name + ".weight", ParameterKind::kNorm, false, 1, n);
     };
+    auto bias = [&](const char* name, int64_t n) {
+        return add_parameter(prefix + name + ".bias", ParameterKind::kBias, false, 1, n);
+    };
     auto matrix = [&](const char* name, int64_t rows, int64_t cols) {
         return add_parameter(prefix + name + ".weight", ParameterKind::kMatrix, t, rows, cols);
     };
@@ -113,6 +122,11 @@ void Transformer::add_layer(int index) {
     const int q = matrix("attn_q", q_width_, width);
     matrix("attn_k", kv_width_, width);
     matrix("attn_v", kv_width_, width);
+    layer.q_bias = config_.qkv_bias ? bias("attn_q", q_width_) : -1;
+    for (const char* name : {"attn_k", "attn_v"})
+        if (config_.qkv_bias) bias(name, kv_width_);
+    layer.q_norm = config_.head_norm ? norm("attn_q_norm", config_.head_dim) : -1;
+    layer.k_norm = config_.head_norm ? norm("attn_k_norm", config_.head_dim) : -1;
     layer.attn_sub_norm = t ? norm("attn_sub_norm", q_width_) : -1;
     const int output = matrix("attn_output", width, q_width_);
     layer.ffn_norm = norm("ffn_norm", width);
@@ -209,6 +223,7 @@ void Transformer::lay_out_layer(Layer& layer) {
     layer.x = allocate<float>(max_tokens_ * width);
     layer.qkv_input = make_input(width);
     layer.qkv_out = allocate<float>(max_tokens_ * qkv_width_);
+    if (config_.head_norm) layer.heads = allocate<float>(max_tokens_ * (q_width_ + kv_width_));
     layer.log_sum = allocate<float>(max_tokens_ * config_.n_heads);
     layer.attended = allocate<float>(max_tokens_ * q_width_);
     layer.output_input = make_input(q_width_);
@@ -225,8 +240,11 @@ void Transformer::lay_out_scratch() {
     dx_middle_ = allocate<float>(max_tokens_ * width);
     dattended_ = allocate<float>(max_tokens_ * q_width_);
     dqkv_ = allocate<float>(max_tokens_ * qkv_width_);
-    norm_stride_ = round_up(width, 16) * 2 + round_up(q_width_, 16) + round_up(ffn, 16);
-    norm_gradients_ = allocate<float>((max_tokens_ + kTile - 1) / kTile * norm_stride_);
+    vector_stride_ = round_up(width, 16);  // of the output norm
+    int64_t stride = 0;
+    for (int vector : vectors_of(layers_[0])) stride += round_up(parameters_[size_t(vector)].cols, 16);
+    vector_stride_ = std::max(vector_stride_, stride);
+    vector_gradients_ = allocate<float>((max_tokens_ + kTile - 1) / kTile * vector_stride_);
 
     head_forward_ = allocate<float>(packed_floats(width, vocab));
     head_backward_ = allocate<float>(packed_floats(vocab, width));
@@ -257,12 +275,14 @@ void Transformer::fill_rotations() {
     negative_sines_ = allocate<float>(config_.context * pairs);
     for (int64_t pair = 0; pair < pairs; ++pair) {
         const double frequency =
-            kernels::pow_f64(double(config_.rope_base), -2.0 * double(pair) / double(config_.head_dim));
+            config_.rope_frequencies.empty()
+                ? kernels::pow_f64(double(config_.rope_base), -2.0 * double(pair) / double(config_.head_dim))
+                : config_.rope_frequencies[size_t(pair)];
         for (int64_t position = 0; position < config_.context; ++position) {
             const double angle = double(position) * frequency;
             const int64_t at = position * pairs + pair;
-            cosines_[at] = float(kernels::cos_f64(angle));
-            sines_[at] = float(kernels::sin_f64(angle));
+            cosines_[at] = float(kernels::cos_f64(angle) * config_.rope_growth);
+            sines_[at] = float(kernels::sin_f64(angle) * config_.rope_growth);
             negative_sines_[at] = -sines_[at];
         }
     }
@@ -273,6 +293,8 @@ void Transformer::initialize(uint64_t seed) {
     pool_.run(int(parameters_.size()), [&](int task, int) {
         const Parameter& p = parameters_[size_t(task)];
         if (p.kind == ParameterKind::kNorm) return std::fill(p.value.begin(), p.value.end(), 1.0f);
+        if (p.kind == ParameterKind::kBias) return;  // zero
+        if (p.kind == ParameterKind::kConstant) return void(std::ranges::copy(config_.rope_divisors, p.value.begin()));
         const bool output = p.name.ends_with("attn_output.weight") || p.name.ends_with("ffn_down.weight");
         fill_normal(p.value, mix(mix(seed) + uint64_t(task)),
                     output ? deviation / std::sqrt(2.0 * config_.n_layers) : deviation);

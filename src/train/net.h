@@ -1,5 +1,5 @@
 // A decoder-only transformer that learns: forward pass, loss and every gradient, in float32 on the CPU.
-// Two kinds: Llama-style (gated SiLU, RMS norms, RoPE, GQA) and BitNet b1.58 (the same with sub-norms and matrices that are
+// Two kinds: Llama-style (gated SiLU, RMS norms, RoPE, GQA; also with what Qwen 2 and 3 add) and BitNet b1.58 (the same with sub-norms and matrices that are
 // ternary in the forward pass, int8 activations per token, straight-through gradients to float masters; arXiv 2402.17764).
 //
 // The same batch gives the same bits with any number of threads: threads split outputs, never a sum. Thread-compatible.
@@ -27,6 +27,13 @@ struct NetConfig {
     int ffn_width = 0;
     int context = 0;  // the longest row of a batch
     float rope_base = 10000;
+    bool rope_halves = false;  // RoPE turns the halves of a head against each other, not neighbours; ternary: always
+    std::vector<double> rope_frequencies;  // angle of each pair at position 1; empty: rope_base^(-2 i / head_dim)
+    double rope_growth = 1;                // cos and sin are multiplied by it (YaRN)
+    // Of Llama 3.1's frequencies, which have been divided already: a tensor that finished files keep. Empty: none.
+    std::vector<float> rope_divisors;
+    bool qkv_bias = false;   // added to queries, keys and values (Qwen 2)
+    bool head_norm = false;  // RMS norm of each head of queries and keys, before RoPE (Qwen 3)
     float norm_epsilon = 1e-5f;
     bool tied_embedding = true;  // the output matrix is the embedding
     float init_deviation = 0.02f;
@@ -37,16 +44,18 @@ struct NetConfig {
     bool bf16 = false;  // inputs of matrix products are rounded to bfloat16; sums and weights stay float32
 };
 
-enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm };
+enum class ParameterKind : uint8_t { kEmbedding, kMatrix, kNorm, kBias, kConstant };  // constants are not trained
 
 // One tensor of weights. Views into the Net; valid as long as it lives.
 struct Parameter {
     std::string name;  // as in a GGUF file: "blk.3.attn_q.weight"
     ParameterKind kind;
     bool ternary;               // ternary in the forward pass
-    int64_t rows, cols;         // a norm has one row
+    int64_t rows, cols;         // a vector has one row
     std::span<float> value;     // [rows, cols]
     std::span<float> gradient;  // [rows, cols], what the calls since zero_gradients() added up
+
+    bool is_vector() const { return kind != ParameterKind::kEmbedding && kind != ParameterKind::kMatrix; }
 };
 
 // Rows of tokens, each predicted from those before it. Tokens and targets are in [0, vocab_size), targets also where their

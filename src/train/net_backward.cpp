@@ -47,34 +47,43 @@ void Transformer::run_products() {
     products_.clear();
 }
 
-// A tile's own sum of a norm's gradient; add_norm_gradients() adds the tiles up in order.
-float* Transformer::norm_gradient(const Tile& tile, int parameter) const {
-    for (const NormGradient& norm : norms_)
-        if (norm.parameter == parameter) return norm_gradients_ + tile.index * norm_stride_ + norm.offset;
+// A tile's own sum of the gradient of a norm or a bias; add_vector_gradients() adds the tiles up in order.
+float* Transformer::vector_gradient(const Tile& tile, int parameter) const {
+    for (const VectorGradient& vector : vectors_)
+        if (vector.parameter == parameter) return vector_gradients_ + tile.index * vector_stride_ + vector.offset;
     return nullptr;
 }
 
-void Transformer::add_norm_gradients(int64_t n_tokens) {
-    for (const NormGradient& norm : norms_) {
-        const int64_t n = parameters_[size_t(norm.parameter)].cols;
-        float* sum = gradient(norm.parameter);
+void Transformer::add_vector_gradients(int64_t n_tokens) {
+    for (const VectorGradient& vector : vectors_) {
+        const int64_t n = parameters_[size_t(vector.parameter)].cols;
+        float* sum = gradient(vector.parameter);
         for (int64_t tile = 0; tile * kTile < n_tokens; ++tile)
-            rows_->add(sum, norm_gradients_ + tile * norm_stride_ + norm.offset, n, sum);
+            rows_->add(sum, vector_gradients_ + tile * vector_stride_ + vector.offset, n, sum);
     }
+}
+
+// Norms and biases of a layer.
+std::vector<int> Transformer::vectors_of(const Layer& layer) const {
+    std::vector<int> list;
+    for (int norm :
+         {layer.attn_norm, layer.attn_sub_norm, layer.ffn_norm, layer.ffn_sub_norm, layer.q_norm, layer.k_norm})
+        if (norm >= 0) list.push_back(norm);
+    for (int bias = layer.q_bias; bias >= 0 && bias < layer.q_bias + 3; ++bias) list.push_back(bias);
+    return list;
 }
 
 void Transformer::backward(const Chunk& chunk) {
     const int64_t n_kv_heads = config_.n_kv_heads, n_tokens = chunk.n_tokens;
     for (size_t i = layers_.size(); i-- > 0;) {
         const Layer& layer = layers_[i];
-        norms_.clear();
+        vectors_.clear();
         int64_t offset = 0;
-        for (int norm : {layer.attn_norm, layer.attn_sub_norm, layer.ffn_norm, layer.ffn_sub_norm}) {
-            if (norm < 0) continue;
-            norms_.push_back({norm, offset});
-            offset += round_up(parameters_[size_t(norm)].cols, 16);
+        for (int vector : vectors_of(layer)) {
+            vectors_.push_back({vector, offset});
+            offset += round_up(parameters_[size_t(vector)].cols, 16);
         }
-        std::fill_n(norm_gradients_, (n_tokens + kTile - 1) / kTile * norm_stride_, 0.0f);
+        std::fill_n(vector_gradients_, (n_tokens + kTile - 1) / kTile * vector_stride_, 0.0f);
 
         for_tiles(n_tokens, [&](const Tile& tile) { backward_rest(layer, tile); });
         add_product(layer.down, layer.down_input, down_turned_, n_tokens);
@@ -94,7 +103,7 @@ void Transformer::backward(const Chunk& chunk) {
         for_tiles(n_tokens, [&](const Tile& tile) { backward_qkv(layer, tile); });
         add_product(layer.qkv, layer.qkv_input, qkv_turned_, n_tokens);
         run_products();
-        add_norm_gradients(n_tokens);
+        add_vector_gradients(n_tokens);
     }
 }
 
@@ -122,7 +131,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
         }
         rows_->relu2_mul(gate, up, ffn, narrow);
         table_->rms_norm_backward(narrow, weight(layer.ffn_sub_norm), dproduct, epsilon, ffn, nullptr, dproduct,
-                                  norm_gradient(tile, layer.ffn_sub_norm));
+                                  vector_gradient(tile, layer.ffn_sub_norm));
         table_->relu2_mul_backward(gate, up, dproduct, ffn, gate, up);
     }
     round_rows(gates, tile.n * 2 * ffn);
@@ -132,7 +141,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
     for (int64_t i = 0; i < tile.n; ++i)
         table_->rms_norm_backward(layer.x_middle + (tile.first + i) * width, weight(layer.ffn_norm), narrow + i * width,
                                   epsilon, width, dx + i * width, middle + i * width,
-                                  norm_gradient(tile, layer.ffn_norm));
+                                  vector_gradient(tile, layer.ffn_norm));
     float* dattended = dattended_ + tile.first * q_width_;
     dy = rounded(middle, tile.n * width, space);
     turn(dy, width, tile, output_turned_);
@@ -140,7 +149,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
     for (int64_t i = 0; i < tile.n && layer.attn_sub_norm >= 0; ++i) {
         float* row = dattended + i * q_width_;
         table_->rms_norm_backward(layer.attended + (tile.first + i) * q_width_, weight(layer.attn_sub_norm), row,
-                                  epsilon, q_width_, nullptr, row, norm_gradient(tile, layer.attn_sub_norm));
+                                  epsilon, q_width_, nullptr, row, vector_gradient(tile, layer.attn_sub_norm));
     }
     round_rows(dattended, tile.n * q_width_);
 }
@@ -149,21 +158,40 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
 void Transformer::backward_qkv(const Layer& layer, const Tile& tile) {
     const int64_t width = config_.width, pairs = config_.head_dim / 2;
     float* dqkv = dqkv_ + tile.first * qkv_width_;
-    const auto rotate = config_.ternary ? rows_->rope_half : rows_->rope_adjacent;
+    const auto rotate = rope_halves_ ? rows_->rope_half : rows_->rope_adjacent;
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = positions_[size_t(tile.first + i)] * pairs;
         rotate(dqkv + i * qkv_width_, config_.n_heads + config_.n_kv_heads, config_.head_dim, pairs, cosines_ + at,
                negative_sines_ + at);
     }
+    if (layer.q_norm >= 0) backward_heads(layer, tile);
     float* dinput = tile.scratch;
     round_rows(dqkv, tile.n * qkv_width_);
+    for (int part = 0; part < 3 && layer.q_bias >= 0; ++part) {
+        const int64_t first = part == 0 ? 0 : q_width_ + (part - 1) * kv_width_, n = part == 0 ? q_width_ : kv_width_;
+        float* sum = vector_gradient(tile, layer.q_bias + part);
+        for (int64_t i = 0; i < tile.n; ++i) rows_->add(sum, dqkv + i * qkv_width_ + first, n, sum);
+    }
     turn(dqkv, qkv_width_, tile, qkv_turned_);
     multiply_back(layer.qkv, tile, dqkv, dinput);
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = (tile.first + i) * width;
         table_->rms_norm_backward(layer.x + at, weight(layer.attn_norm), dinput + i * width, config_.norm_epsilon,
-                                  width, dx_middle_ + at, dx_ + at, norm_gradient(tile, layer.attn_norm));
+                                  width, dx_middle_ + at, dx_ + at, vector_gradient(tile, layer.attn_norm));
     }
+}
+
+// From the gradients of normalized queries and keys to those of what the matrices gave, in place.
+void Transformer::backward_heads(const Layer& layer, const Tile& tile) const {
+    const int64_t dim = config_.head_dim, width = q_width_ + kv_width_;
+    float* sums[] = {vector_gradient(tile, layer.q_norm), vector_gradient(tile, layer.k_norm)};
+    for (int64_t i = tile.first; i < tile.first + tile.n; ++i)
+        for (int64_t at = 0; at < width; at += dim) {
+            const bool is_key = at >= q_width_;
+            float* dy = dqkv_ + i * qkv_width_ + at;
+            table_->rms_norm_backward(layer.heads + i * width + at, weight(is_key ? layer.k_norm : layer.q_norm), dy,
+                                      config_.norm_epsilon, dim, nullptr, dy, sums[is_key]);
+        }
 }
 
 }  // namespace sterna::train

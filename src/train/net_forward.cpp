@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "kernels/layout.h"
 #include "train/net_impl.h"
 
@@ -96,13 +98,30 @@ void Transformer::forward_qkv(const Layer& layer, const Tile& tile) {
     keep(layer.qkv_input, layer.qkv, tile, rows);
     float* out = layer.qkv_out + tile.first * qkv_width_;
     multiply(layer.qkv, layer.qkv_input, tile, rows, out);
-    const auto rotate = config_.ternary ? rows_->rope_half : rows_->rope_adjacent;
+    for (int64_t i = 0; i < tile.n && layer.q_bias >= 0; ++i) {
+        float* row = out + i * qkv_width_;
+        rows_->add(row, weight(layer.q_bias), qkv_width_, row);
+    }
+    if (layer.q_norm >= 0) normalize_heads(layer, tile);
+    const auto rotate = rope_halves_ ? rows_->rope_half : rows_->rope_adjacent;
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = positions_[size_t(tile.first + i)] * pairs;
         rotate(out + i * qkv_width_, config_.n_heads + config_.n_kv_heads, config_.head_dim, pairs, cosines_ + at,
                sines_ + at);
     }
     round_rows(out, tile.n * qkv_width_);
+}
+
+void Transformer::normalize_heads(const Layer& layer, const Tile& tile) const {
+    const int64_t dim = config_.head_dim, width = q_width_ + kv_width_;
+    for (int64_t i = tile.first; i < tile.first + tile.n; ++i) {
+        float* row = layer.qkv_out + i * qkv_width_;
+        float* kept = layer.heads + i * width;
+        std::copy_n(row, width, kept);
+        for (int64_t at = 0; at < width; at += dim)
+            rows_->rms_norm(kept + at, weight(at < q_width_ ? layer.q_norm : layer.k_norm), config_.norm_epsilon, dim,
+                            row + at);
+    }
 }
 
 AttentionSpan Transformer::attention_span(const Layer& layer, const Document& document, int64_t kv_head,

@@ -15,8 +15,8 @@ void Transformer::head(const Chunk& chunk, Loss& loss) {
         if (batch.weights[size_t(chunk.first + t)] != 0) weighted_.push_back(int32_t(t));
     const int64_t n = int64_t(weighted_.size());
     if (chunk.gradients) {
-        norms_.assign(1, {output_norm_, 0});
-        std::fill_n(norm_gradients_, (n + kTile - 1) / kTile * norm_stride_, 0.0f);
+        vectors_.assign(1, {output_norm_, 0});
+        std::fill_n(vector_gradients_, (n + kTile - 1) / kTile * vector_stride_, 0.0f);
         std::fill_n(dx_, chunk.n_tokens * width, 0.0f);
     }
     for (int64_t block = 0; block < n; block += head_tokens_) {
@@ -32,7 +32,7 @@ void Transformer::head(const Chunk& chunk, Loss& loss) {
         loss.sum += weight_of * double(token_loss_[i]);
         loss.weight += weight_of;
     }
-    if (chunk.gradients) add_norm_gradients(n);
+    if (chunk.gradients) add_vector_gradients(n);
 }
 
 // The output norm, logits, losses and gradients of some weighted tokens: the tile counts from the `block`-th on.
@@ -74,7 +74,7 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = tokens[i] * width;
         table_->rms_norm_backward(x_out_ + at, weight(output_norm_), drows + i * width, config_.norm_epsilon, width,
-                                  nullptr, dx_ + at, norm_gradient(of_chunk, output_norm_));
+                                  nullptr, dx_ + at, vector_gradient(of_chunk, output_norm_));
     }
 }
 

@@ -43,12 +43,14 @@ struct Input {
 
 struct Layer {
     Linear qkv, attention_output, gate_up, down;
-    int attn_norm, attn_sub_norm, ffn_norm, ffn_sub_norm;  // parameters; -1: there is none
+    // Parameters; -1: there is none. The biases of keys and values follow that of queries.
+    int attn_norm, attn_sub_norm, ffn_norm, ffn_sub_norm, q_norm, k_norm, q_bias;
 
     // Kept for the backward pass.
     float* x;         // [tokens, width] residual stream before attention
     Input qkv_input;  // normalized x
     float* qkv_out;   // [tokens, qkv], rotated
+    float* heads;     // [tokens, q + k] queries and keys before their norm; null without one
     float* log_sum;   // [tokens, heads]
     float* attended;  // [tokens, heads * head_dim]
     Input output_input;
@@ -96,8 +98,8 @@ private:
         float* row;        // [widest_]
         uint8_t* product;  // kernels::kMatmulScratchBytes
     };
-    // The parameters of norms, in the order in which their gradients of a tile lie side by side.
-    struct NormGradient {
+    // Norms and biases, in the order in which their gradients of a tile lie side by side.
+    struct VectorGradient {
         int parameter;
         int64_t offset;
     };
@@ -123,6 +125,7 @@ private:
     // net_forward.cpp
     void forward(const Chunk& chunk);
     void forward_qkv(const Layer& layer, const Tile& tile);
+    void normalize_heads(const Layer& layer, const Tile& tile) const;
     void forward_rest(const Layer& layer, const Tile& tile, float* x_out);
     RowsOfBytes rows_of_bytes(const Tile& tile) const;
     void multiply_integers(const uint8_t* weights, int64_t n_in, int64_t n_out, const Tile& tile, float* out) const;
@@ -135,14 +138,16 @@ private:
     void backward(const Chunk& chunk);
     void backward_rest(const Layer& layer, const Tile& tile);
     void backward_qkv(const Layer& layer, const Tile& tile);
+    void backward_heads(const Layer& layer, const Tile& tile) const;
+    std::vector<int> vectors_of(const Layer& layer) const;
     void multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const;
     void round_rows(float* rows, int64_t n) const;
     const float* rounded(const float* rows, int64_t n, float* space) const;
     void turn(const float* rows, int64_t n, const Tile& tile, float* turned) const;
     void add_product(const Linear& linear, const Input& input, const float* turned, int64_t n_tokens);
     void run_products();
-    float* norm_gradient(const Tile& tile, int parameter) const;
-    void add_norm_gradients(int64_t n_tokens);
+    float* vector_gradient(const Tile& tile, int parameter) const;
+    void add_vector_gradients(int64_t n_tokens);
 
     // net_head.cpp
     void head(const Chunk& chunk, Loss& loss);
@@ -167,6 +172,7 @@ private:
     const NetKernels* table_ = nullptr;       // of the current call
     const kernels::Kernels* rows_ = nullptr;  // likewise
     int64_t q_width_, kv_width_, qkv_width_, widest_, max_tokens_, head_tokens_;
+    const bool rope_halves_;
 
     std::vector<Parameter> parameters_;
     std::vector<Layer> layers_;
@@ -185,13 +191,13 @@ private:
     float* ones_;                       // [kTile][widest_ / 256], scales of the integer product's activations
     std::vector<float*> scratch_;       // per worker
 
-    float* x_out_;            // [tokens, width] after the last layer
-    float *dx_, *dx_middle_;  // [tokens, width]
-    float* dattended_;        // [tokens, heads * head_dim]
-    float* dqkv_;             // [tokens, qkv]
-    float* norm_gradients_;   // [tiles][norm_stride_]
-    int64_t norm_stride_;
-    std::vector<NormGradient> norms_;                                                       // of the layer at work
+    float* x_out_;             // [tokens, width] after the last layer
+    float *dx_, *dx_middle_;   // [tokens, width]
+    float* dattended_;         // [tokens, heads * head_dim]
+    float* dqkv_;              // [tokens, qkv]
+    float* vector_gradients_;  // [tiles][vector_stride_]
+    int64_t vector_stride_;
+    std::vector<VectorGradient> vectors_;                                                   // of the layer at work
     float *down_turned_, *gate_up_turned_, *output_turned_, *qkv_turned_, *logits_turned_;  // gradients, packed
     float* final_panels_;  // the output norm's results for a block of head_tokens_
     float* token_loss_;    // [tokens]

@@ -25,6 +25,7 @@ public:
     AdamOrMuon(const OptimizerConfig& config, std::span<Parameter> parameters, ThreadPool& pool)
         : config_(config), pool_(pool), muon_(matrices(config, parameters), pool) {
         for (Parameter& p : parameters) {
+            if (p.kind == ParameterKind::kConstant) continue;
             const int64_t n = int64_t(p.value.size());
             for (int64_t i = 0; i < n; i += kPiece) all_.push_back({&p, nullptr, nullptr, i, std::min(kPiece, n - i)});
             if (by_muon(p)) continue;
@@ -58,7 +59,7 @@ public:
         const float square_scale = float(1.0 / (1.0 - integer_power(double(config_.beta2), steps_)));
         pool_.run(int(adam_.size()), [&](int task, int) {
             const Piece& p = adam_[size_t(task)];
-            const bool decays = p.parameter->kind != ParameterKind::kNorm;
+            const bool decays = !p.parameter->is_vector();
             table.adam({.value = p.parameter->value.data() + p.offset,
                         .gradient = p.parameter->gradient.data() + p.offset,
                         .mean = p.mean + p.offset,

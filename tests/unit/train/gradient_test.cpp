@@ -47,8 +47,8 @@ private:
     std::map<std::string, Bytes> tensors_;
 };
 
-std::unique_ptr<Net> tiny_net(bool ternary, bool bf16, uint32_t salt, ThreadPool& pool) {
-    auto net = Net::create(tiny_config(ternary, bf16), 1, pool);
+std::unique_ptr<Net> tiny_net(const NetConfig& config, uint32_t salt, ThreadPool& pool) {
+    auto net = Net::create(config, 1, pool);
     if (!net) throw std::runtime_error(net.error().message);
     set_tiny_weights(**net, salt);
     return std::move(*net);
@@ -57,7 +57,8 @@ std::unique_ptr<Net> tiny_net(bool ternary, bool bf16, uint32_t salt, ThreadPool
 class AgainstPyTorch : public testing::TestWithParam<const char*> {
 protected:
     const std::string name_ = GetParam();
-    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16";
+    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16", qwen_ = name_ == "qwen";
+    const NetConfig config_ = qwen_ ? tiny_qwen_config() : tiny_config(ternary_, bf16_);
     const Golden golden_{name_};
     ThreadPool pool_{2};
 };
@@ -65,7 +66,7 @@ protected:
 TEST_P(AgainstPyTorch, EveryGradient) {
     const auto salt = golden_.values<int32_t>("salt");
     ASSERT_EQ(salt.size(), 1u);
-    auto net = tiny_net(ternary_, bf16_, uint32_t(salt[0]), pool_);
+    auto net = tiny_net(config_, uint32_t(salt[0]), pool_);
     const OwnedBatch batch = make_batch(40, 3, 20, uint32_t(salt[0]));
     net->zero_gradients();
     const Net::Loss loss = net->loss_and_gradients(batch.batch, 1.0f);
@@ -77,6 +78,7 @@ TEST_P(AgainstPyTorch, EveryGradient) {
 
     size_t n_compared = 0;
     for (const Parameter& p : net->parameters()) {
+        if (p.kind == ParameterKind::kConstant) continue;
         const auto reference = golden_.values(p.name);
         ASSERT_EQ(reference.size(), p.gradient.size()) << p.name;
         double difference = 0, largest = 0;
@@ -90,11 +92,11 @@ TEST_P(AgainstPyTorch, EveryGradient) {
         EXPECT_LT(difference, kGradientTolerance * largest) << p.name;
         ++n_compared;
     }
-    EXPECT_EQ(n_compared, ternary_ ? 24u : 21u);
+    EXPECT_EQ(n_compared, qwen_ ? 31u : ternary_ ? 24u : 21u);
 }
 
 TEST_P(AgainstPyTorch, GradientsAddUp) {
-    auto net = tiny_net(ternary_, bf16_, 7, pool_);
+    auto net = tiny_net(config_, 7, pool_);
     const OwnedBatch batch = make_batch(40, 3, 20, 7);
     net->zero_gradients();
     net->loss_and_gradients(batch.batch, 1.0f);
@@ -109,7 +111,7 @@ TEST_P(AgainstPyTorch, GradientsAddUp) {
             difference = std::max(difference, double(std::abs(once[i][j] - p.gradient[j])));
             largest = std::max(largest, double(std::abs(once[i][j])));
         }
-        EXPECT_LT(difference, 1e-5 * largest) << p.name;
+        EXPECT_LE(difference, 1e-5 * largest) << p.name;
     }
 }
 
@@ -131,7 +133,7 @@ Distance distance(const std::vector<double>& curve, const std::vector<float>& re
 // A ternary network is led apart by single values that round the other way; a float network by rounding alone.
 TEST_P(AgainstPyTorch, TwoHundredSteps) {
     const uint32_t salt = uint32_t(golden_.values<int32_t>("salt").at(0));
-    auto net = tiny_net(ternary_, bf16_, salt, pool_);
+    auto net = tiny_net(config_, salt, pool_);
     auto optimizer = Optimizer::create({}, net->parameters(), pool_);
     const auto expected = golden_.values("curve");
     ASSERT_EQ(expected.size(), 200u);
@@ -155,11 +157,12 @@ TEST_P(AgainstPyTorch, TwoHundredSteps) {
     EXPECT_EQ(optimizer->steps(), 200);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary"), [](const auto& net) {
-    std::string name = net.param;
-    std::replace(name.begin(), name.end(), '-', '_');
-    return name;
-});
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary", "qwen"),
+                         [](const auto& net) {
+                             std::string name = net.param;
+                             std::replace(name.begin(), name.end(), '-', '_');
+                             return name;
+                         });
 
 }  // namespace
 }  // namespace sterna::train

@@ -1,6 +1,7 @@
 // The same batch gives the same bits with any number of threads and on every instruction set.
 #include <cstdio>
 #include <cstring>
+#include <string>
 
 #include <gtest/gtest.h>
 
@@ -12,13 +13,18 @@
 namespace sterna::train {
 namespace {
 
-NetConfig config_of(bool ternary) {
-    NetConfig config = tiny_config(ternary);
+NetConfig config_of(const std::string& kind) {
+    NetConfig config = kind == "Qwen" ? tiny_qwen_config() : tiny_config(kind == "Ternary");
     config.vocab_size = 300;
     config.width = 40;
     config.head_dim = 10;
     config.ffn_width = 264;  // more than kDepth, not a multiple of 16
     config.context = 300;
+    if (kind == "Qwen") {
+        config.rope_divisors = {1, 1, 2, 4, 4};
+        config.rope_frequencies = {1, 0.5, 0.1, 0.01, 0.001};
+        config.rope_growth = 1.1;
+    }
     return config;
 }
 
@@ -49,7 +55,7 @@ bool same(const std::vector<float>& a, const std::vector<float>& b) {
     return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-class SameBits : public testing::TestWithParam<bool> {};
+class SameBits : public testing::TestWithParam<const char*> {};
 
 // 16 rows of 300 tokens are more than one chunk.
 TEST_P(SameBits, AnyNumberOfThreads) {
@@ -79,7 +85,7 @@ TEST_P(SameBits, AnyInstructionSet) {
 }
 
 TEST(TernaryProducts, IntegersGiveTheBitsOfFloats) {
-    NetConfig config = config_of(true);
+    NetConfig config = config_of("Ternary");
     config.width = 256;
     config.head_dim = 64;
     config.n_heads = 4;
@@ -99,7 +105,7 @@ TEST(TernaryProducts, IntegersGiveTheBitsOfFloats) {
 
 // The loss after some steps, with and without int8 on the way back.
 TEST(TernaryProducts, Int8GradientsLearnAsWell) {
-    NetConfig config = config_of(true);
+    NetConfig config = config_of("Ternary");
     config.width = 256;
     config.head_dim = 64;
     config.n_heads = 4;
@@ -125,8 +131,8 @@ TEST(TernaryProducts, Int8GradientsLearnAsWell) {
     EXPECT_LT(losses[1], losses[0] * 1.1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Bool(),
-                         [](const auto& net) { return net.param ? "Ternary" : "Llama"; });
+INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Values("Llama", "Ternary", "Qwen"),
+                         [](const auto& net) { return std::string(net.param); });
 
 TEST(NetCreate, RefusesWhatMakesNoSense) {
     ThreadPool pool(1);

@@ -1,6 +1,7 @@
 // The tiny networks and batches of tools/make_train_golden.py, and batches for other sizes.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -33,9 +34,20 @@ inline NetConfig tiny_config(bool ternary, bool bf16 = false) {
     return config;
 }
 
+// With what Qwen 2 and 3 and Llama 3.1 add, all at once.
+inline NetConfig tiny_qwen_config() {
+    NetConfig config = tiny_config(false);
+    config.rope_halves = config.qkv_bias = config.head_norm = true;
+    config.rope_divisors = {1.0f, 2.5f, 4.0f};
+    for (int pair = 0; pair < 3; ++pair)
+        config.rope_frequencies.push_back(std::pow(10000.0, -pair / 3.0) / double(config.rope_divisors[size_t(pair)]));
+    return config;
+}
+
 inline void set_tiny_weights(Net& net, uint32_t salt) {
     uint32_t index = 0;
     for (Parameter& p : net.parameters()) {
+        if (p.kind == ParameterKind::kConstant) continue;
         for (size_t i = 0; i < p.value.size(); ++i) {
             p.value[i] = (float(mix(salt, index, uint32_t(i)) >> 8) / 0x1p24f - 0.5f) * 0.5f;
             if (p.kind == ParameterKind::kNorm) p.value[i] += 1.0f;
