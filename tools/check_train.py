@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `sterna train` makes, against Python packages: the merges that tokenizers learns from the same text, the ids that it
 gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for both kinds of network;
-an adapter applied by llama.cpp.
+the same of Qwen 2, Qwen 3 and Llama 3.1 models that were trained further; an adapter applied by llama.cpp.
 
     python3 tools/check_train.py [build/dev/bin/sterna]    (tokenizers 0.23.3, torch 2.15.0, transformers 5.23.0, accelerate 1.15.0,
     llama-cpp-python 0.3.36)"""
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 STERNA = str(Path(sys.argv[1] if len(sys.argv) > 1 else "build/dev/bin/sterna").resolve())
@@ -152,6 +153,54 @@ def check_adapter(folder):
     assert effect > 0.1 and error < 0.01 * effect
 
 
+FURTHER = """
+name = "further"
+[model]
+base = "{base}"
+[data]
+files = ["text.txt"]
+held_out = 0.0
+held_out_files = ["held_out.txt"]
+[training]
+steps = 6
+batch_tokens = 512
+row_length = 64
+learning_rate = 0.002
+warmup_steps = 0
+[output]
+gguf = []
+safetensors = "hf"
+"""
+
+
+def check_bases(folder):
+    """Random models of transformers, trained further here: what transformers then computes from the result."""
+    vocab = len(json.loads((folder / "llama/hf/tokenizer.json").read_text())["model"]["vocab"]) + 8
+    sizes = dict(vocab_size=vocab, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                 max_position_embeddings=256, rms_norm_eps=1e-6)
+    llama3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+                  original_max_position_embeddings=64)
+    yarn = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64)
+    bases = {"qwen2": transformers.Qwen2Config(**sizes, tie_word_embeddings=True),
+             "qwen2-yarn": transformers.Qwen2Config(**sizes, rope_parameters=yarn),
+             "qwen3": transformers.Qwen3Config(**sizes, head_dim=24),
+             "llama3": transformers.LlamaConfig(**sizes, rope_parameters=llama3)}
+    for name, config in bases.items():
+        torch.manual_seed(5)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        for parameter in model.parameters():
+            parameter.data += 0.02 * torch.randn_like(parameter)  # biases and norms, too
+        model.save_pretrained(folder / name)
+        for file in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name / file).write_bytes((folder / "llama/hf" / file).read_bytes())
+        recipe = folder / f"{name}.toml"
+        recipe.write_text(FURTHER.format(base=name))
+        done = subprocess.run([STERNA, "train", recipe, "-o", folder / f"{name}-out", "--json", "-q"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        check_loss(folder / f"{name}-out/hf", report["held_out_loss"], name)
+
+
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -168,6 +217,7 @@ def main():
                 check_merges(folder / kind, text)
                 check_ids(folder / kind, folder / kind / "witness-f16.gguf", text[:200_000])
                 check_adapter(folder)
+                check_bases(folder)
             check_loss(folder / kind / "hf", report["held_out_loss"], kind)
 
 
