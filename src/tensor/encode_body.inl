@@ -15,8 +15,9 @@ struct Effort {
     int n_refits;
 };
 
-// Calls body(values, runs, n_blocks, first block) for eight blocks of kN values at a time.
-template <typename Block, int kN, bool kWeighted, typename Body>
+// Calls body(values, runs, n_blocks, first block) for eight blocks of kN values at a time. kLargeMatter: given weights,
+// emphasize_large().
+template <typename Block, int kN, bool kWeighted, bool kLargeMatter, typename Body>
 inline void each_eight(const float* from, uint8_t* to, int64_t n, const float* importance, Body body) {
     const int64_t n_blocks = n / kN;
     Runs<kN> runs;
@@ -36,7 +37,11 @@ inline void each_eight(const float* from, uint8_t* to, int64_t n, const float* i
             }
         }
         load_lanes<kN>(values, runs.x);
-        if (kWeighted) normalize<kN>(runs.w, load_weights<kN>(weights, runs.w), float(kN));
+        if (kWeighted) {
+            F8 sum = load_weights<kN>(weights, runs.w);
+            if (kLargeMatter) sum = emphasize_large<kN>(runs.x, sum_of_squares<kN>(runs.x) / all(float(kN)), runs.w);
+            normalize<kN>(runs.w, sum, float(kN));
+        }
         body(values, runs, count, reinterpret_cast<Block*>(to) + first);
     }
 }
@@ -66,7 +71,7 @@ inline void iq4_levels(const float* x, float id, uint8_t* levels) {
 template <typename Block, int kZero, bool kWeighted>
 inline void encode_symmetric(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort) {
     using Levels = Uniform<-kZero, kZero - 1>;
-    each_eight<Block, 32, kWeighted>(
+    each_eight<Block, 32, kWeighted, true>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, Block* blocks) {
             const F8 d = fit_scale<Levels, 32, kWeighted, true>(runs, effort.low, effort.high, effort.n_refits);
             const F8 id = inverse(d);
@@ -83,7 +88,7 @@ inline void encode_symmetric(const float* from, uint8_t* to, int64_t n, const fl
 
 template <typename Block, int kMaxQ, bool kWeighted>
 inline void encode_offset(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort) {
-    each_eight<Block, 32, kWeighted>(
+    each_eight<Block, 32, kWeighted, true>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, Block* blocks) {
             Totals totals;
             const ScaleOffset fit =
@@ -104,7 +109,7 @@ inline void encode_offset(const float* from, uint8_t* to, int64_t n, const float
 template <bool kWeighted>
 inline void encode_iq4_nl_with(const float* from, uint8_t* to, int64_t n, const float* importance,
                                const Effort& effort) {
-    each_eight<BlockIQ4_NL, 32, kWeighted>(
+    each_eight<BlockIQ4_NL, 32, kWeighted, true>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockIQ4_NL* blocks) {
             const F8 d = fit_scale<Iq4, 32, kWeighted, true>(runs, effort.low, effort.high, effort.n_refits);
             const F8 id = inverse(d);
@@ -138,7 +143,7 @@ inline F8 error_and_sums(const Runs<32>& runs, F8 d, Sums& sums) {
 template <bool kWeighted>
 inline void encode_q8_0_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     using Levels = Uniform<-127, 127>;
-    each_eight<BlockQ8_0, 32, kWeighted>(
+    each_eight<BlockQ8_0, 32, kWeighted, false>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
             const F8 zero = {};
             F8 top = largest(runs);
@@ -196,7 +201,7 @@ inline F8 mxfp4_error(const Runs<32>& runs, I8 e) {
 
 template <bool kWeighted>
 inline void mxfp4_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    each_eight<BlockMXFP4, 32, kWeighted>(
+    each_eight<BlockMXFP4, 32, kWeighted, true>(
         from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockMXFP4* blocks) {
             // floor(log2 |top|) + 127; 0 for subnormals
             const I8 exponent = (as_bits(largest(runs)) >> 23) & 255;
@@ -228,7 +233,7 @@ inline void encode_ternary(const float* from, uint8_t* to, int64_t n, const floa
     using Levels = Uniform<-1, 1>;
     // Levels beyond half the scale are not zero: from a scale as large as the largest value to a quarter of it.
     constexpr Tries kNone = {0.0f, 0, -1}, kTries = {0.8f, 0, 3};
-    each_eight<Block, 256, kWeighted>(
+    each_eight<Block, 256, kWeighted, false>(
         from, to, n, importance, [&](const float* x, const Runs<256>& runs, int count, Block* blocks) {
             const F8 found = fit_scale<Levels, 256, kWeighted, true>(runs, kNone, kTries, 2);
             const F8 d = found < F8{} ? -found : found, id = inverse(d);
@@ -258,12 +263,16 @@ struct SubBlocks {
     static constexpr int kSub = 256 / kSubs, kGroups = kSubs / kLanes;
     Runs<kSub> runs[kGroups];
 
-    void load(const float* x, const float* importance) {
+    void load(const float* x, const float* importance, bool large_matter) {
         for (int g = 0; g < kGroups; ++g) load_lanes<kSub>(x + g * kLanes * kSub, runs[g].x);
         if (!kWeighted) return;
-        float sum = 0.0f;
-        for (int g = 0; g < kGroups; ++g)
-            sum += lane_total(load_weights<kSub>(importance + g * kLanes * kSub, runs[g].w));
+        float sum = 0.0f, squares = 0.0f;
+        for (int g = 0; g < kGroups; ++g) squares += lane_total(sum_of_squares<kSub>(runs[g].x));
+        for (int g = 0; g < kGroups; ++g) {
+            const F8 plain = load_weights<kSub>(importance + g * kLanes * kSub, runs[g].w);
+            sum +=
+                lane_total(large_matter ? emphasize_large<kSub>(runs[g].x, all(squares / 256.0f), runs[g].w) : plain);
+        }
         for (int g = 0; g < kGroups; ++g) normalize<kSub>(runs[g].w, all(sum), 256.0f);
     }
 };
@@ -466,7 +475,7 @@ inline void encode_k_symmetric(const float* from, uint8_t* to, int64_t n, const 
     SubBlocks<kSubs, kWeighted> subs;
     for (int64_t i = 0; i < n / 256; ++i) {
         const float* x = from + i * 256;
-        subs.load(x, kWeighted ? importance + i * 256 : nullptr);
+        subs.load(x, kWeighted ? importance + i * 256 : nullptr, !__is_same(Block, BlockQ6_K));
         const auto fit = SymmetricSearch<Levels, kLowScale, kHighScale, kSubs, kWeighted>(subs).run(effort);
         uint8_t levels[256];
         for (int k = 0; k < kSubs; ++k) {
@@ -487,7 +496,7 @@ inline void encode_k_offset(const float* from, uint8_t* to, int64_t n, const flo
     SubBlocks<kSubs, kWeighted> subs;
     for (int64_t i = 0; i < n / 256; ++i) {
         const float* x = from + i * 256;
-        subs.load(x, kWeighted ? importance + i * 256 : nullptr);
+        subs.load(x, kWeighted ? importance + i * 256 : nullptr, true);
         const auto fit = OffsetSearch<kMaxQ, kMaxScale, kSubs, kWeighted>(subs).run(effort);
         uint8_t levels[256];
         for (int k = 0; k < kSubs; ++k)

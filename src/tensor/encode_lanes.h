@@ -397,5 +397,26 @@ inline float lane_total(F8 v) {
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
+// Large values matter more than the mean of their column says, most of all where steps are coarse: a weight is multiplied
+// by sqrt(mean square + x^2), as llama.cpp's encoders do (docs/quantization.md has what it brings). Returns: sums of w.
+template <int kN>
+inline F8 emphasize_large(const F8* x, F8 mean_square, F8* w) {
+    F8 sum = {};
+    for (int i = 0; i < kN; ++i) {
+        F8 size = mean_square + x[i] * x[i];
+        for (int l = 0; l < kLanes; ++l) size[l] = __builtin_sqrtf(size[l]);
+        w[i] = clamped(w[i] * size, 0.0f, 1e30f);
+        sum += w[i];
+    }
+    return sum;
+}
+
+template <int kN>
+inline F8 sum_of_squares(const F8* x) {
+    F8 sum = {};
+    for (int i = 0; i < kN; ++i) sum += x[i] * x[i];
+    return sum;
+}
+
 }  // namespace
 }  // namespace sterna::detail
