@@ -4,7 +4,7 @@
     make_train_golden.py OUTPUT_FOLDER
 
 Inputs are formulas (mix() below), which tests/unit/train repeats, so that a file holds results only. The gradients come from
-float64, the curves (200 steps of AdamW) from float32 and float64: how far these two part says what may be asked of a third. A ternary network jumps where a value rounds the other way: its salt is
+float64, the curves (200 steps of AdamW, and of Muon beside AdamW) from float32 and float64: how far these two part says what may be asked of a third. A ternary network jumps where a value rounds the other way: its salt is
 the first with which no value that is rounded lies within MARGIN of a half.
 """
 import math
@@ -222,6 +222,31 @@ def curve(net, salt, dtype):
     return losses
 
 
+def muon_curve(net, salt, dtype):
+    """The same with torch.optim.Muon for the matrices of the layers. It orthogonalises in bfloat16, which is given another meaning while
+    it does, so that its own code runs in `dtype`."""
+    w = make_weights(net, salt, dtype)
+    matrices = [t for n, t in w.items() if t.dim() == 2 and n.startswith("blk.")]
+    others = [{"params": [t for n, t in w.items() if t.dim() == 2 and not n.startswith("blk.")], "weight_decay": 0.1},
+              {"params": [t for t in w.values() if t.dim() == 1], "weight_decay": 0}]
+    muon = torch.optim.Muon(matrices, lr=1e-2, weight_decay=0.1, momentum=0.95)
+    adam = torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), eps=1e-8)
+    losses, bfloat16 = [], torch.bfloat16
+    for step in range(STEPS):
+        batch = make_batch(net, salt, step)
+        loss = loss_sum(net, w, *batch) / batch[2].sum()
+        muon.zero_grad()
+        adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(w.values()), 1.0)
+        torch.bfloat16 = dtype
+        muon.step()
+        torch.bfloat16 = bfloat16
+        adam.step()
+        losses.append(loss.item())
+    return losses
+
+
 def main():
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,6 +264,9 @@ def main():
         tensors["loss"] = torch.tensor([loss.item(), batch[2].sum().item()], dtype=torch.float32)
         tensors["curve"] = torch.tensor(losses, dtype=torch.float32)
         tensors["curve64"] = torch.tensor(exact, dtype=torch.float32)
+        if name in ("llama", "qwen"):
+            tensors["muon_curve"] = torch.tensor(muon_curve(net, salt, torch.float32), dtype=torch.float32)
+            tensors["muon_curve64"] = torch.tensor(muon_curve(net, salt, torch.float64), dtype=torch.float32)
         save_file(tensors, folder / f"{name}.safetensors")
         print(f"{name}: salt {salt}, loss {loss.item():.6f} over {batch[2].sum().item()}, margin {margin:.1e}, "
               f"curve {losses[0]:.4f} ... {losses[-1]:.4f}")
