@@ -87,8 +87,8 @@ def main():
     print("|---|---|---|---|---|---|---|" + ("---|---|" if options.peer_perplexity else ""))
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        run(options.sterna, "imatrix", options.model, "-f", options.calibration, "-c", options.context, "-o", folder / "imatrix.gguf")
-        imatrix, alive = importance(folder / "imatrix.gguf")
+        run(options.sterna, "imatrix", options.model, "-f", options.calibration, "-c", options.context, "-o", folder / "importance.gguf")
+        imatrix, alive = importance(folder / "importance.gguf")
 
         def divergence(path):
             run(options.sterna, "quantize", path, folder / "f32.gguf", "--type", "f32", "-q")
@@ -99,7 +99,7 @@ def main():
         for kind in options.types.split(","):
             files = {who: folder / f"{who}.gguf" for who in ("peer", "imatrix", "calibrated")}
             peer_quantize(options.model, files["peer"], kind, imatrix)
-            run(options.sterna, "quantize", options.model, files["imatrix"], "--type", kind, "--imatrix", folder / "imatrix.gguf", "-q")
+            run(options.sterna, "quantize", options.model, files["imatrix"], "--type", kind, "--imatrix", folder / "importance.gguf", "-q")
             run(options.sterna, "quantize", options.model, files["calibrated"], "--type", kind, "--calibrate", options.calibration,
                 "-c", options.context, "-q")  # fmt: skip
             sizes = {who: path.stat().st_size for who, path in files.items()}
