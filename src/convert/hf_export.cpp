@@ -51,27 +51,13 @@ void decode_rows(const TensorView& tensor, int64_t first, int64_t n, std::span<f
     traits->decode(tensor.data.data() + size_t(first) * row_bytes, to.data(), n * row_length(tensor));
 }
 
-// One tensor of the result: rows of a GGUF tensor in some order, maybe with a value added or multiplied.
+// One tensor of the result: rows of a GGUF tensor, maybe with a value added or multiplied.
 struct Recipe {
     const TensorView* from;
     Change change;
-    int64_t first_row, n_rows;  // of the GGUF tensor; for vectors that move, of its values
-    int64_t n_heads, turning;
+    int64_t first_row, n_rows;  // of the GGUF tensor
     float scale;
 };
-
-// Where row `row` of the Hugging Face tensor lies in the GGUF tensor.
-int64_t gguf_row(const Recipe& recipe, int64_t row) {
-    if (recipe.change == Change::kHeadsQkv) {
-        const int64_t head_dim = recipe.n_rows / 3 / recipe.n_heads;
-        const int64_t head = row / (3 * head_dim), which = row / head_dim % 3;
-        return which * recipe.n_heads * head_dim + head * head_dim + row % head_dim;
-    }
-    if (recipe.change != Change::kInterleaveQ && recipe.change != Change::kInterleaveK) return recipe.first_row + row;
-    const int64_t head_dim = recipe.n_rows / recipe.n_heads, in_head = row % head_dim;
-    if (in_head >= recipe.turning) return row;
-    return row - in_head + in_head % (recipe.turning / 2) * 2 + in_head / (recipe.turning / 2);
-}
 
 void change_values(const Recipe& recipe, std::span<float> values) {
     if (recipe.change == Change::kPlusOne)
@@ -85,27 +71,12 @@ void change_values(const Recipe& recipe, std::span<float> values) {
 using RowSink = FunctionRef<Status(std::span<const float>)>;
 
 Status produce_rows(const Recipe& recipe, RowSink sink) {
-    const TensorView& from = *recipe.from;
-    const bool vector = from.n_dims == 1;
-    const int64_t columns = vector ? 1 : row_length(from), step = std::max<int64_t>(1, kDecodedAtOnce / columns);
-    std::vector<float> all, chunk;
-    if (vector) {
-        all.resize(size_t(from.n_elements()));
-        decode_rows(from, 0, 1, all);
-    }
+    const int64_t columns = row_length(*recipe.from), step = std::max<int64_t>(1, kDecodedAtOnce / columns);
+    std::vector<float> chunk;
     for (int64_t row = 0; row < recipe.n_rows; row += step) {
         const int64_t n = std::min(step, recipe.n_rows - row);
         chunk.resize(size_t(n * columns));
-        for (int64_t i = 0; i < n;) {
-            const int64_t at = gguf_row(recipe, row + i);
-            int64_t run = 1;
-            while (i + run < n && gguf_row(recipe, row + i + run) == at + run) ++run;
-            if (vector)
-                std::copy_n(all.begin() + at, run, chunk.begin() + i);
-            else
-                decode_rows(from, at, run, std::span(chunk).subspan(size_t(i * columns), size_t(run * columns)));
-            i += run;
-        }
+        decode_rows(*recipe.from, recipe.first_row + row, n, chunk);
         change_values(recipe, chunk);
         STERNA_CHECK(sink(chunk));
     }
@@ -188,24 +159,8 @@ private:
             return {};
         }
         if (is_convolution(hf_name)) shape.insert(shape.begin() + 1, 1);
-        const size_t at = size_t(std::max<int64_t>(layer, 0));
-        Recipe recipe{tensor,
-                      spec.change,
-                      0,
-                      tensor->n_dims == 1 ? tensor->n_elements() : rows_of(*tensor),
-                      spec.change == Change::kInterleaveK ? config_.n_kv_heads[at] : config_.n_heads[at],
-                      config_.rope.n_dims,
-                      1.0f};
+        Recipe recipe{tensor, spec.change, 0, rows_of(*tensor), 1.0f};
         switch (spec.change) {
-            case Change::kNone:
-            case Change::kPlusOne:
-            case Change::kNegExp:
-            case Change::kHeadsQkv:
-                break;
-            case Change::kInterleaveQ:
-            case Change::kInterleaveK:
-                recipe.turning = std::min(recipe.turning, recipe.n_rows / recipe.n_heads);
-                break;
             case Change::kTernaryScale: {
                 const std::vector<float> scale = floats((name.substr(0, name.rfind('.')) + ".scale").c_str());
                 if (!scale.empty()) recipe.scale = scale[0];
@@ -222,7 +177,7 @@ private:
                 return {};
             }
             default:
-                return fail(ErrorCode::kUnsupported, "{}: {}: cannot be written as a checkpoint has it", source_, name);
+                break;
         }
         return add_rows(hf_name, std::move(shape), recipe);
     }

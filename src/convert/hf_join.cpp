@@ -95,8 +95,10 @@ Place place_of(Change change, const Config& config, int64_t layer, Extent part, 
 }  // namespace
 
 bool is_joined(Change change) {
-    return partner_of(change) != change || change == Change::kTranspose || change == Change::kTileValueRows ||
-           change == Change::kTileValueColumns || change == Change::kNegExpTileValues;
+    constexpr Change kAlone[] = {Change::kTranspose,       Change::kInterleaveQ,   Change::kInterleaveK,
+                                 Change::kHeadsQkv,        Change::kTileValueRows, Change::kTileValueColumns,
+                                 Change::kNegExpTileValues};
+    return partner_of(change) != change || std::ranges::find(kAlone, change) != std::end(kAlone);
 }
 
 std::vector<int64_t> joined_shape(std::span<const HfPart> parts) {

@@ -1,4 +1,4 @@
-// The way back of changes that take a checkpoint's tensor apart or turn it round: the tensor of the checkpoint from the
+// The way back of changes that take a checkpoint's tensor apart, turn it round or move its rows: the tensor of the checkpoint from the
 // GGUF tensors made of it, one matrix of a stack at a time. Private to convert/. Functions without state.
 #pragma once
 

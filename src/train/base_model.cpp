@@ -48,7 +48,14 @@ bool all_same(const std::vector<int64_t>& of_layers) {
 }
 
 Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source, const std::string& path) {
-    STERNA_TRY(plan, plan_model(metadata, {}));
+    constexpr RecipeLimits kLimits;
+    ModelLimits limits;
+    limits.max_layers = kLimits.max_layers;
+    limits.max_width = kLimits.max_width;
+    limits.max_ffn_width = kLimits.max_ffn;
+    limits.max_heads = kLimits.max_heads;
+    limits.max_head_dim = kLimits.max_head_dim;
+    STERNA_TRY(plan, plan_model(metadata, limits));
     const Config& config = plan.config;
     const std::string& name = config.architecture;
     if (name != "llama" && name != "qwen2" && name != "qwen3" && name != "bitnet-b1.58")
@@ -61,19 +68,11 @@ Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source
         return fail(ErrorCode::kUnsupported, "{}: layers or heads of unlike sizes", path);
     if (config.rope.n_dims != config.head_dim_k || config.rope.scaling == RopeScaling::kLongRope)
         return fail(ErrorCode::kUnsupported, "{}: positions turn in a way that training does not know", path);
-    constexpr RecipeLimits kLimits;
     const SourceTensor* embedding = find(source, "token_embd.weight");
     if (!embedding) return fail(ErrorCode::kBadFile, "{}: token_embd.weight: absent", path);
-    const std::pair<const char*, std::pair<int64_t, int>> sizes[] = {
-        {"vocabulary", {embedding->n_rows(), kLimits.max_vocab}},
-        {"width", {config.width, kLimits.max_width}},
-        {"number of layers", {config.n_layers, kLimits.max_layers}},
-        {"number of heads", {config.n_heads[0], kLimits.max_heads}},
-        {"head size", {config.head_dim_k, kLimits.max_head_dim}},
-        {"feed-forward width", {config.ffn_width[0], kLimits.max_ffn}}};
-    for (const auto& [what, size] : sizes)
-        if (size.first > size.second)
-            return fail(ErrorCode::kLimit, "{}: a {} of {}, limit {}", path, what, size.first, size.second);
+    if (embedding->n_rows() > kLimits.max_vocab)
+        return fail(ErrorCode::kLimit, "{}: a vocabulary of {}, limit {}", path, embedding->n_rows(),
+                    kLimits.max_vocab);
     NetConfig net;
     net.ternary = name == "bitnet-b1.58";
     net.vocab_size = int(embedding->n_rows());
@@ -89,7 +88,6 @@ Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source
     net.tied_embedding = !find(source, "output.weight");
     net.qkv_bias = find(source, "blk.0.attn_q.bias");
     net.head_norm = find(source, "blk.0.attn_q_norm.weight");
-    net.rope_base = float(config.rope.theta);
     net.rope_halves = config.rope.style == RopeStyle::kHalf;
     net.rope_growth = config.rope.attention_factor;
     STERNA_TRY(divisors, read_rope_divisors(source));
