@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
         return 2;
     }
     NetConfig config;
-    config.ternary = std::strcmp(argv[1], "ternary") == 0;
+    config.bitnet = config.ternary = std::strcmp(argv[1], "ternary") == 0;
     config.vocab_size = std::atoi(argv[2]);
     config.width = std::atoi(argv[3]);
     config.n_layers = std::atoi(argv[4]);

@@ -21,7 +21,8 @@ COMMON = dict(vocab=40, width=24, layers=2, heads=4, kv_heads=2, head_dim=6, ffn
 NETS = {
     "llama": dict(COMMON, ternary=False, tied=False, bf16=False),
     "llama-bf16": dict(COMMON, ternary=False, tied=False, bf16=True),
-    "ternary": dict(COMMON, ternary=True, tied=True, bf16=False),
+    "ternary": dict(COMMON, bitnet=True, ternary=True, tied=True, bf16=False),
+    "bitnet-float": dict(COMMON, bitnet=True, ternary=False, tied=True, bf16=False),
     # What Qwen 2 (biases), Qwen 3 (norms of heads) and Llama 3.1 (divided frequencies) add, all at once.
     "qwen": dict(COMMON, ternary=False, tied=False, bf16=False, halves=True, bias=True, head_norm=True, divisors=[1.0, 2.5, 4.0]),
 }
@@ -49,13 +50,13 @@ def shapes(net):
         if net.get("head_norm"):
             yield f"blk.{i}.attn_q_norm.weight", (net["head_dim"],)
             yield f"blk.{i}.attn_k_norm.weight", (net["head_dim"],)
-        if net["ternary"]:
+        if net.get("bitnet"):
             yield f"blk.{i}.attn_sub_norm.weight", (q,)
         yield f"blk.{i}.attn_output.weight", (width, q)
         yield f"blk.{i}.ffn_norm.weight", (width,)
         yield f"blk.{i}.ffn_gate.weight", (ffn, width)
         yield f"blk.{i}.ffn_up.weight", (ffn, width)
-        if net["ternary"]:
+        if net.get("bitnet"):
             yield f"blk.{i}.ffn_sub_norm.weight", (ffn,)
         yield f"blk.{i}.ffn_down.weight", (width, ffn)
     yield "output_norm.weight", (width,)
@@ -137,7 +138,7 @@ def norm(x, weight, eps):
 def rotate(x, positions, net):
     """x [rows, length, heads, dim]"""
     pairs = x.shape[-1] // 2
-    halves = net["ternary"] or net.get("halves", False)
+    halves = net.get("bitnet") or net.get("halves", False)
     frequency = net["base"] ** (-torch.arange(pairs, dtype=torch.float64) * 2 / x.shape[-1])
     frequency = frequency / torch.tensor(net.get("divisors", [1.0] * pairs), dtype=torch.float64)
     angle = positions[..., None].double() * frequency
@@ -155,7 +156,7 @@ def loss_sum(net, w, tokens, targets, weights, documents):
     for t in range(1, length):
         positions[:, t] = torch.where(documents[:, t] == documents[:, t - 1], positions[:, t - 1] + 1, 0)
     visible = (documents[:, :, None] == documents[:, None, :]) & torch.ones(length, length, dtype=torch.bool).tril()
-    eps, ternary = net["eps"], net["ternary"]
+    eps, ternary, bitnet = net["eps"], net["ternary"], net.get("bitnet")
     multiply = RoundedProduct.apply if net["bf16"] else torch.matmul
 
     def linear(x, name):
@@ -181,12 +182,12 @@ def loss_sum(net, w, tokens, targets, weights, documents):
         scores = multiply(q, k.mT) / math.sqrt(net["head_dim"])
         scores = scores.masked_fill(~visible[:, None], -math.inf)
         h = multiply(scores.softmax(-1), v).transpose(1, 2).reshape(rows, length, -1)
-        if ternary:
+        if bitnet:
             h = norm(h, w[p + "attn_sub_norm.weight"], eps)
         x = x + linear(h, p + "attn_output.weight")
         h = norm(x, w[p + "ffn_norm.weight"], eps)
         gate, up = linear(h, p + "ffn_gate.weight"), linear(h, p + "ffn_up.weight")
-        if ternary:
+        if bitnet:
             h = norm(gate.relu().pow(2) * up, w[p + "ffn_sub_norm.weight"], eps)
         else:
             h = F.silu(gate) * up

@@ -8,6 +8,7 @@
 #include "convert/hf_model.h"
 #include "model/model.h"
 #include "model/rope.h"
+#include "train/export.h"
 
 namespace sterna::train {
 
@@ -74,7 +75,8 @@ Result<NetConfig> read_sizes(const GgufFile& metadata, const ModelSource& source
         return fail(ErrorCode::kLimit, "{}: a vocabulary of {}, limit {}", path, embedding->n_rows(),
                     kLimits.max_vocab);
     NetConfig net;
-    net.ternary = name == "bitnet-b1.58";
+    net.bitnet = name == "bitnet-b1.58";
+    net.ternary = net.bitnet && !metadata.get_bool(kFloatMatricesKey).value_or(false);
     net.vocab_size = int(embedding->n_rows());
     net.width = int(config.width);
     net.n_layers = int(config.n_layers);

@@ -73,10 +73,11 @@ Result<MemoryGguf> MemoryGguf::from_writer(const GgufWriter& writer, std::string
 
 Result<MemoryGguf> model_metadata(const Recipe& recipe, const NetConfig& net, const GgufFile& tokenizer) {
     GgufWriter writer;
-    const std::string architecture = net.ternary ? "bitnet-b1.58" : "llama";
+    const std::string architecture = net.bitnet ? "bitnet-b1.58" : "llama";
     STERNA_CHECK(writer.set_string("general.architecture", architecture));
     STERNA_CHECK(writer.set_string("general.type", "model"));
     STERNA_CHECK(set_facts(recipe, writer));
+    if (net.bitnet && !net.ternary) STERNA_CHECK(writer.set_bool(std::string(kFloatMatricesKey), true));
     auto count = [&](const char* key, int64_t value) {
         return writer.set_u32(fmt::format("{}.{}", architecture, key), uint32_t(value));
     };

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -27,6 +28,9 @@ private:
     std::unique_ptr<std::vector<uint8_t>> bytes_;
     std::unique_ptr<GgufFile> file_;
 };
+
+// Of a bitnet-b1.58 model that was trained without rounding: true. A training that begins from it does not round either.
+inline constexpr std::string_view kFloatMatricesKey = "sterna.training.float_matrices";
 
 // Everything that the finished files say besides the tensors. `tokenizer` gives the keys that begin with "tokenizer.".
 Result<MemoryGguf> model_metadata(const Recipe& recipe, const NetConfig& net, const GgufFile& tokenizer);

@@ -66,6 +66,8 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
         return fail(ErrorCode::kBadArgument,
                     "rope_base {}, norm_epsilon {}, init_deviation {}: expected positive numbers", config.rope_base,
                     config.norm_epsilon, config.init_deviation);
+    if (config.ternary && !config.bitnet)
+        return fail(ErrorCode::kBadArgument, "ternary: wanted for a bitnet network only");
     if (config.int8_gradients && (!config.ternary || config.bf16))
         return fail(ErrorCode::kBadArgument, "int8_gradients: wanted for a ternary network without bf16 only");
     const double attention = double(config.head_dim) * (config.n_heads + config.n_kv_heads) * 2;
@@ -83,7 +85,7 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
 }
 
 Transformer::Transformer(const NetConfig& config, ThreadPool& pool, bool integers)
-    : config_(config), pool_(pool), integers_(integers), rope_halves_(config.ternary || config.rope_halves) {
+    : config_(config), pool_(pool), integers_(integers), rope_halves_(config.bitnet || config.rope_halves) {
     q_width_ = int64_t(config.n_heads) * config.head_dim;
     kv_width_ = int64_t(config.n_kv_heads) * config.head_dim;
     qkv_width_ = q_width_ + 2 * kv_width_;
@@ -107,7 +109,6 @@ int Transformer::add_parameter(std::string name, ParameterKind kind, bool ternar
 void Transformer::add_layer(int index) {
     Layer layer = {};
     const std::string prefix = "blk." + std::to_string(index) + ".";
-    const bool t = config_.ternary;
     auto norm = [&](const char* name, int64_t n) {
         return add_parameter(prefix + name + ".weight", ParameterKind::kNorm, false, 1, n);
     };
@@ -115,7 +116,7 @@ void Transformer::add_layer(int index) {
         return add_parameter(prefix + name + ".bias", ParameterKind::kBias, false, 1, n);
     };
     auto matrix = [&](const char* name, int64_t rows, int64_t cols) {
-        return add_parameter(prefix + name + ".weight", ParameterKind::kMatrix, t, rows, cols);
+        return add_parameter(prefix + name + ".weight", ParameterKind::kMatrix, config_.ternary, rows, cols);
     };
     const int64_t width = config_.width, ffn = config_.ffn_width;
     layer.attn_norm = norm("attn_norm", width);
@@ -127,12 +128,12 @@ void Transformer::add_layer(int index) {
         if (config_.qkv_bias) bias(name, kv_width_);
     layer.q_norm = config_.head_norm ? norm("attn_q_norm", config_.head_dim) : -1;
     layer.k_norm = config_.head_norm ? norm("attn_k_norm", config_.head_dim) : -1;
-    layer.attn_sub_norm = t ? norm("attn_sub_norm", q_width_) : -1;
+    layer.attn_sub_norm = config_.bitnet ? norm("attn_sub_norm", q_width_) : -1;
     const int output = matrix("attn_output", width, q_width_);
     layer.ffn_norm = norm("ffn_norm", width);
     const int gate = matrix("ffn_gate", ffn, width);
     matrix("ffn_up", ffn, width);
-    layer.ffn_sub_norm = t ? norm("ffn_sub_norm", ffn) : -1;
+    layer.ffn_sub_norm = config_.bitnet ? norm("ffn_sub_norm", ffn) : -1;
     const int down = matrix("ffn_down", width, ffn);
     layer.qkv = make_linear(q, 3);
     layer.attention_output = make_linear(output, 1);

@@ -1,6 +1,7 @@
 // A decoder-only transformer that learns: forward pass, loss and every gradient, in float32 on the CPU.
-// Two kinds: Llama-style (gated SiLU, RMS norms, RoPE, GQA; also with what Qwen 2 and 3 add) and BitNet b1.58 (the same with sub-norms and matrices that are
-// ternary in the forward pass, int8 activations per token, straight-through gradients to float masters; arXiv 2402.17764).
+// Two kinds: Llama-style (gated SiLU, RMS norms, RoPE, GQA; also with what Qwen 2 and 3 add) and BitNet b1.58 (sub-norms,
+// squared ReLU, and matrices that are ternary in the forward pass, int8 activations per token, straight-through gradients
+// to float masters; arXiv 2402.17764), or its float twin, which rounds nothing.
 //
 // The same batch gives the same bits with any number of threads: threads split outputs, never a sum. Thread-compatible.
 #pragma once
@@ -17,7 +18,8 @@
 namespace sterna::train {
 
 struct NetConfig {
-    bool ternary = false;
+    bool bitnet = false;   // sub-norms before the output projections, squared ReLU
+    bool ternary = false;  // of a bitnet network: matrices and their inputs are rounded
     int vocab_size = 0;
     int width = 0;
     int n_layers = 0;
@@ -27,7 +29,7 @@ struct NetConfig {
     int ffn_width = 0;
     int context = 0;  // the longest row of a batch
     float rope_base = 10000;
-    bool rope_halves = false;  // RoPE turns the halves of a head against each other, not neighbours; ternary: always
+    bool rope_halves = false;  // RoPE turns the halves of a head against each other, not neighbours; bitnet: always
     std::vector<double> rope_frequencies;  // angle of each pair at position 1; empty: rope_base^(-2 i / head_dim)
     double rope_growth = 1;                // cos and sin are multiplied by it (YaRN)
     // Of Llama 3.1's frequencies, which have been divided already: a tensor that finished files keep. Empty: none.

@@ -125,7 +125,7 @@ void Transformer::backward_rest(const Layer& layer, const Tile& tile) {
         float* gate = gates + i * 2 * ffn;
         float* up = gate + ffn;
         float* dproduct = wide + i * ffn;
-        if (!config_.ternary) {
+        if (!config_.bitnet) {
             table_->silu_mul_backward(gate, up, dproduct, ffn, gate, up);
             continue;
         }

@@ -169,7 +169,7 @@ void Transformer::forward_rest(const Layer& layer, const Tile& tile, float* x_ou
 
     for (int64_t i = 0; i < tile.n; ++i) {
         const float* gate = gates + i * 2 * ffn;
-        if (!config_.ternary) {
+        if (!config_.bitnet) {
             rows_->silu_mul(gate, gate + ffn, ffn, rows + i * ffn);
             continue;
         }

@@ -99,7 +99,9 @@ private:
     void sizes(RecipeSection& from) {
         const RecipeLimits limits;
         NetConfig& net = recipe_.net;
-        net.ternary = from.choice("kind", {"llama", "bitnet"}) == 1;
+        const size_t kind = from.choice("kind", {"llama", "bitnet", "bitnet-float"});
+        net.bitnet = kind > 0;
+        net.ternary = kind == 1;
         net.width = size(from, "width", 0, limits.max_width);
         net.n_layers = size(from, "layers", 0, limits.max_layers);
         net.n_heads = size(from, "heads", 0, limits.max_heads);
@@ -294,7 +296,7 @@ int64_t n_parameters(const NetConfig& net) {
     const int64_t width = net.width, q = int64_t(net.n_heads) * net.head_dim,
                   kv = int64_t(net.n_kv_heads) * net.head_dim;
     int64_t layer = width * q * 2 + width * kv * 2 + width * net.ffn_width * 3 + 2 * width;
-    if (net.ternary) layer += q + net.ffn_width;
+    if (net.bitnet) layer += q + net.ffn_width;
     return layer * net.n_layers + width + int64_t(net.vocab_size) * width * (net.tied_embedding ? 1 : 2);
 }
 

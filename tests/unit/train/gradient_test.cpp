@@ -57,8 +57,11 @@ std::unique_ptr<Net> tiny_net(const NetConfig& config, uint32_t salt, ThreadPool
 class AgainstPyTorch : public testing::TestWithParam<const char*> {
 protected:
     const std::string name_ = GetParam();
-    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16", qwen_ = name_ == "qwen";
-    const NetConfig config_ = qwen_ ? tiny_qwen_config() : tiny_config(ternary_, bf16_);
+    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16", qwen_ = name_ == "qwen",
+               float_twin_ = name_ == "bitnet-float";
+    const NetConfig config_ = qwen_         ? tiny_qwen_config()
+                              : float_twin_ ? tiny_bitnet_float_config()
+                                            : tiny_config(ternary_, bf16_);
     const Golden golden_{name_};
     ThreadPool pool_{2};
 };
@@ -92,7 +95,7 @@ TEST_P(AgainstPyTorch, EveryGradient) {
         EXPECT_LT(difference, kGradientTolerance * largest) << p.name;
         ++n_compared;
     }
-    EXPECT_EQ(n_compared, qwen_ ? 31u : ternary_ ? 24u : 21u);
+    EXPECT_EQ(n_compared, qwen_ ? 31u : config_.bitnet ? 24u : 21u);
 }
 
 TEST_P(AgainstPyTorch, GradientsAddUp) {
@@ -177,7 +180,7 @@ TEST(Muon, FollowsPyTorch) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary", "qwen"),
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary", "bitnet-float", "qwen"),
                          [](const auto& net) {
                              std::string name = net.param;
                              std::replace(name.begin(), name.end(), '-', '_');

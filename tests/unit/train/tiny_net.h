@@ -20,7 +20,7 @@ inline uint32_t mix(uint32_t a, uint32_t b, uint32_t c) {
 
 inline NetConfig tiny_config(bool ternary, bool bf16 = false) {
     NetConfig config;
-    config.ternary = ternary;
+    config.bitnet = config.ternary = ternary;
     config.vocab_size = 40;
     config.width = 24;
     config.n_layers = 2;
@@ -31,6 +31,13 @@ inline NetConfig tiny_config(bool ternary, bool bf16 = false) {
     config.context = 20;
     config.tied_embedding = ternary;
     config.bf16 = bf16;
+    return config;
+}
+
+// The float twin of the ternary one.
+inline NetConfig tiny_bitnet_float_config() {
+    NetConfig config = tiny_config(true);
+    config.ternary = false;
     return config;
 }
 

@@ -46,7 +46,7 @@ TEST(Recipe, SaysWhatIsWrong) {
     EXPECT_EQ(error_of("[model]\nwidth = 1.5\n"), "dir/r.toml:2: model.width: a number, expected an integer");
     EXPECT_EQ(error_of("[model]\nwidth = 0\n"), "dir/r.toml:2: model.width: 0, expected 1 to 8192");
     EXPECT_EQ(error_of("[model]\nkind = \"gpt\"\n"),
-              "dir/r.toml:2: model.kind: \"gpt\", expected \"llama\" or \"bitnet\"");
+              "dir/r.toml:2: model.kind: \"gpt\", expected \"llama\", \"bitnet\" or \"bitnet-float\"");
     EXPECT_EQ(error_of(kModel + "kv_heads = 3\n" + kData + kTraining),
               "dir/r.toml: model.heads: 4 heads cannot share 3 kv_heads evenly");
     EXPECT_EQ(error_of(kModel + kData + "[training]\nsteps = 1\ntokens = 3e6\nbatch_tokens = 64\n"),
