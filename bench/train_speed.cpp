@@ -1,4 +1,4 @@
-// Training speed of one network on random tokens, and the machine's float32 peak in the same run: bench/train_speed.py
+// Training speed of one network on random tokens, and the machine's peak (float32, or AMX-bf16) in the same run: bench/train_speed.py
 // starts it beside PyTorch.
 //   train_speed KIND VOCAB WIDTH LAYERS HEADS KV_HEADS HEAD_DIM FFN ROWS LENGTH THREADS SECONDS [bf16 | int8-gradients]
 // Steps until SECONDS have passed, at least three, after one that does not count; prints the median as JSON.
@@ -11,6 +11,9 @@
 #include <vector>
 
 #include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "train/net_kernels.h"
 #include "train/optimizer.h"
@@ -32,24 +35,53 @@ double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// A product whose operands stay in the L1 cache, on every thread at once: no other loop of this program does better.
-double peak_flops(int n_threads, ThreadPool& pool, double& processor) {
-    const NetKernels& table = active_kernels();
-    constexpr int64_t kRows = 12, kColumns = 16, kTerms = 256, kRepeats = 10000;
+constexpr int64_t kRows = 12, kColumns = 16, kTerms = 256, kRepeats = 10000;
+
+// A product whose operands stay in the L1 cache: no other loop of this program does better.
+double float_work(float* a) {
+    float* b = a + kRows * kTerms;
+    float* c = b + kColumns * kTerms;
+    for (int64_t i = 0; i < kRepeats; ++i)
+        active_kernels().gemm(
+            {kRows, kColumns, kTerms, a, 1, kPanelRows, kTerms * kPanelRows, b, kTerms, kColumns, c, kColumns, false});
+    return 2.0 * kRows * kColumns * kTerms * kRepeats;
+}
+
+#if defined(__x86_64__)
+// Products of AMX-bf16 tiles that stay in their registers: two by two, the others the sums.
+__attribute__((target("amx-tile,amx-bf16"))) double tile_work(float*) {
+    alignas(64) uint8_t config[64] = {1};
+    for (int tile = 0; tile < 8; ++tile) {
+        config[16 + 2 * tile] = 64;
+        config[48 + tile] = 16;
+    }
+    _tile_loadconfig(config);
+    for (int64_t i = 0; i < 100 * kRepeats; ++i) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_release();
+    return 2.0 * 4 * 16 * 16 * 32 * 100 * kRepeats;
+}
+#endif
+
+// The machine's limit on all threads at once: of its tiles if products run on them, of float32 otherwise.
+double peak_flops(int n_threads, bool bf16, ThreadPool& pool, double& processor) {
+    double (*work)(float*) = float_work;
+#if defined(__x86_64__)
+    if (bf16 && std::strcmp(active_kernels().name, "amx") == 0) work = tile_work;
+#endif
+    (void)bf16;
     double best = 0;
     std::vector<std::vector<float>> memory(static_cast<size_t>(n_threads), std::vector<float>(1 << 14, 0.5f));
     for (int round = 0; round < 5; ++round) {
         const auto start = Clock::now();
         const double processor_start = processor_seconds();
-        pool.run(n_threads, [&](int task, int) {
-            float* a = memory[static_cast<size_t>(task)].data();
-            float* b = a + kRows * kTerms;
-            float* c = b + kColumns * kTerms;
-            for (int64_t i = 0; i < kRepeats; ++i)
-                table.gemm({kRows, kColumns, kTerms, a, 1, kPanelRows, kTerms * kPanelRows, b, kTerms, kColumns, c,
-                            kColumns, false});
-        });
-        const double flops = 2.0 * kRows * kColumns * kTerms * kRepeats * n_threads;
+        std::vector<double> done(static_cast<size_t>(n_threads));
+        pool.run(n_threads, [&](int task, int) { done[size_t(task)] = work(memory[size_t(task)].data()); });
+        const double flops = done[0] * n_threads;
         best = std::max(best, flops / seconds_since(start));
         processor = std::max(processor, flops / (processor_seconds() - processor_start));
     }
@@ -122,7 +154,7 @@ int main(int argc, char** argv) {
     const double flops = 6 * n_matrix + attention;
     const double median = times[times.size() / 2];
     double processor_peak = 0;
-    const double peak = peak_flops(threads, pool, processor_peak);
+    const double peak = peak_flops(threads, config.bf16, pool, processor_peak);
     const double processor_median = processor_times[processor_times.size() / 2];
     std::printf(
         "{\"tokens_per_second\": %.1f, \"parameters\": %.0f, \"flop_per_token\": %.0f, \"gflops\": %.2f, "

@@ -3,7 +3,7 @@
 
     train_speed.py PATH_OF_train_speed [--shapes shipped,5m,15m] [--kinds llama,ternary] [--threads 1,2] [--rounds 3] [--seconds 3] [--compile]
 
-Prints a Markdown table: medians of tokens per second, their ratio, the share of the float32 peak that was measured in the same run, and
+Prints a Markdown table: medians of tokens per second, their ratio, the share of the peak (float32; AMX-bf16 with --type bf16 where the CPU has it) that was measured in the same run, and
 what the second core brings. PyTorch runs each measurement in a process of its own, with scaled_dot_product_attention, fused
 AdamW and a warm-up step; --compile adds torch.compile.
 """
@@ -134,7 +134,7 @@ def main():
         return peer(kind, SHAPES[shape], int(threads), args.seconds, args.compile, args.type == "bf16")
 
     print(f"{args.type}; tokens per second, medians of {args.rounds} alternating runs\n")
-    print("| network | threads | Sterna | PyTorch | ratio | GFLOP/s | of the f32 peak | 1 to n cores |")
+    print("| network | threads | Sterna | PyTorch | ratio | GFLOP/s | of the peak | 1 to n cores |")
     print("|---|---|---|---|---|---|---|---|")
     for shape in args.shapes.split(","):
         for kind in args.kinds.split(","):

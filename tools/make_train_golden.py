@@ -5,7 +5,7 @@
 
 Inputs are formulas (mix() below), which tests/unit/train repeats, so that a file holds results only. The gradients come from
 float64, the curves (200 steps of AdamW, and of Muon beside AdamW) from float32 and float64: how far these two part says what may be asked of a third. A ternary network jumps where a value rounds the other way: its salt is
-the first with which no value that is rounded lies within MARGIN of a half.
+the first with which no value that is rounded to an integer lies within MARGIN of a half.
 """
 import math
 import sys
@@ -22,6 +22,7 @@ NETS = {
     "llama": dict(COMMON, ternary=False, tied=False, bf16=False),
     "llama-bf16": dict(COMMON, ternary=False, tied=False, bf16=True),
     "ternary": dict(COMMON, bitnet=True, ternary=True, tied=True, bf16=False),
+    "ternary-bf16": dict(COMMON, bitnet=True, ternary=True, tied=True, bf16=True),
     "bitnet-float": dict(COMMON, bitnet=True, ternary=False, tied=True, bf16=False),
     # What Qwen 2 (biases), Qwen 3 (norms of heads) and Llama 3.1 (divided frequencies) add, all at once.
     "qwen": dict(COMMON, ternary=False, tied=False, bf16=False, halves=True, bias=True, head_norm=True, divisors=[1.0, 2.5, 4.0]),
@@ -131,6 +132,15 @@ class RoundedProduct(torch.autograd.Function):
         return da, db.sum_to_size(b.shape)
 
 
+class ExactProduct(RoundedProduct):
+    """The same, but a @ b itself of what is not rounded: ternary matrices and int8 rows are exact in bfloat16 but for their scales."""
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype))
+        return a @ b
+
+
 def norm(x, weight, eps):
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weight
 
@@ -161,7 +171,8 @@ def loss_sum(net, w, tokens, targets, weights, documents):
 
     def linear(x, name):
         if ternary:
-            return F.linear(Rounding.activation(x), Rounding.weight(w[name]))
+            product = ExactProduct.apply if net["bf16"] else torch.matmul
+            return product(Rounding.activation(x), Rounding.weight(w[name]).T)
         return multiply(x, w[name].T)
 
     def heads(x, n):

@@ -45,19 +45,29 @@ float attention_scale(int64_t head_dim) {
     return 1.0f / std::sqrt(float(head_dim));  // both exactly rounded
 }
 
+GemmFn gemm_of(const NetKernels& table, const AttentionSpan& s) {
+    return s.bf16 ? table.gemm_bf16 : table.gemm;
+}
+
 // to [rows, n_keys] = x . columns, for rows of head_dim and the first n_keys of as many packed columns as there are positions.
 void multiply_columns(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* x,
                       int64_t x_row, int64_t rows, int64_t n_keys, const float* columns, float* to) {
     GemmArgs args = rows_times(x, x_row, rows, s.head_dim, columns, n_keys, to);
     args.b_columns = round_up(s.length, kPanelColumns);
     args.c_row = scratch.score_row;
-    table.gemm(args);
+    gemm_of(table, s)(args);
 }
 
 // scores = scale * queries . keys, for `rows` queries from `first` on and all keys before the last of them.
 void compute_scores(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* q,
                     int64_t first, int64_t rows) {
     const float scale = attention_scale(s.head_dim);
+    if (s.bf16) {  // what enters the product is rounded, so the scale comes after it
+        multiply_columns(table, s, scratch, q + first * s.row, s.row, rows, first + rows, scratch.keys, scratch.scores);
+        for (float* row = scratch.scores; row < scratch.scores + rows * scratch.score_row; row += scratch.score_row)
+            kernels::active().scale(row, scale, first + rows, row);
+        return;
+    }
     for (int64_t i = 0; i < rows; ++i)
         kernels::active().scale(q + (first + i) * s.row, scale, s.head_dim, scratch.queries + i * s.head_dim);
     multiply_columns(table, s, scratch, scratch.queries, s.head_dim, rows, first + rows, scratch.keys, scratch.scores);
@@ -69,26 +79,26 @@ void sum_rows(const NetKernels& table, const AttentionSpan& s, const Scratch& sc
     GemmArgs args = rows_times(scores, scratch.score_row, rows, n_keys, packed, s.head_dim, to);
     args.b_rows = s.length;
     args.c_row = to_row;
-    table.gemm(args);
+    gemm_of(table, s)(args);
 }
 
 // to [n_keys, head_dim] += scores^T . x, for `rows` rows of scores and of x
 void add_turned(const NetKernels& table, const AttentionSpan& s, const Scratch& scratch, const float* scores,
                 int64_t rows, int64_t n_keys, const float* x, int64_t x_row, float* to) {
     pack_b(table, false, x, x_row, rows, s.head_dim, scratch.packed);
-    table.gemm({.m = n_keys,
-                .n = s.head_dim,
-                .k = rows,
-                .a = scores,
-                .a_row = 1,
-                .a_term = scratch.score_row,
-                .a_group = kPanelRows,
-                .b = scratch.packed,
-                .b_rows = rows,
-                .b_columns = round_up(s.head_dim, kPanelColumns),
-                .c = to,
-                .c_row = s.row,
-                .add = true});
+    gemm_of(table, s)({.m = n_keys,
+                       .n = s.head_dim,
+                       .k = rows,
+                       .a = scores,
+                       .a_row = 1,
+                       .a_term = scratch.score_row,
+                       .a_group = kPanelRows,
+                       .b = scratch.packed,
+                       .b_rows = rows,
+                       .b_columns = round_up(s.head_dim, kPanelColumns),
+                       .c = to,
+                       .c_row = s.row,
+                       .add = true});
 }
 
 }  // namespace

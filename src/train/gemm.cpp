@@ -22,8 +22,10 @@ int64_t outer_scratch_floats() {
     return kTileColumns * kDepth;
 }
 
-void OuterProducts::run(std::span<const OuterProduct> products, ThreadPool& pool, std::span<float* const> scratch) {
+void OuterProducts::run(std::span<const OuterProduct> products, bool bf16, ThreadPool& pool,
+                        std::span<float* const> scratch) {
     const NetKernels& table = active_kernels();
+    const GemmFn gemm = bf16 ? table.gemm_bf16 : table.gemm;
     tiles_.clear();
     for (size_t p = 0; p < products.size(); ++p) {
         const int64_t rows = even_cut(products[p].rows, kTileRows, kPanelRows);
@@ -43,21 +45,23 @@ void OuterProducts::run(std::span<const OuterProduct> products, ThreadPool& pool
             if (p.x) {
                 b = p.x + x_at;
             } else {
-                table.unpack_s8(p.q + x_at, p.scale + t, k, columns, kDepth * kPanelColumns, scratch[size_t(worker)]);
+                float* unpacked = scratch[size_t(worker)];
+                table.unpack_s8(p.q + x_at, p.scale + t, k, columns, kDepth * kPanelColumns, unpacked);
+                if (bf16) table.round_bf16(unpacked, k * round_up(columns, kPanelColumns), unpacked);
             }
-            table.gemm({.m = rows,
-                        .n = columns,
-                        .k = k,
-                        .a = p.dy + t * round_up(p.rows, kPanelRows) + tile.row * kDepth,
-                        .a_row = 1,
-                        .a_term = kPanelRows,
-                        .a_group = kDepth * kPanelRows,
-                        .b = b,
-                        .b_rows = p.x ? kDepth : k,
-                        .b_columns = round_up(columns, kPanelColumns),
-                        .c = p.out + tile.row * p.columns + tile.column,
-                        .c_row = p.columns,
-                        .add = true});
+            gemm({.m = rows,
+                  .n = columns,
+                  .k = k,
+                  .a = p.dy + t * round_up(p.rows, kPanelRows) + tile.row * kDepth,
+                  .a_row = 1,
+                  .a_term = kPanelRows,
+                  .a_group = kDepth * kPanelRows,
+                  .b = b,
+                  .b_rows = p.x ? kDepth : k,
+                  .b_columns = round_up(columns, kPanelColumns),
+                  .c = p.out + tile.row * p.columns + tile.column,
+                  .c_row = p.columns,
+                  .add = true});
         }
     });
 }

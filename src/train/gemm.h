@@ -47,7 +47,8 @@ int64_t outer_scratch_floats();
 // scratch(worker) gives each worker its floats. Thread-compatible.
 class OuterProducts {
 public:
-    void run(std::span<const OuterProduct> products, ThreadPool& pool, std::span<float* const> scratch);
+    // `bf16`: dy and x are bfloat16 numbers, and q times its scale is rounded to such.
+    void run(std::span<const OuterProduct> products, bool bf16, ThreadPool& pool, std::span<float* const> scratch);
 
 private:
     struct Tile {

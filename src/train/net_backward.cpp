@@ -20,7 +20,7 @@ void Transformer::multiply_back(const Linear& linear, const Tile& tile, const fl
             rows_->scale(dx + i * linear.n_in, scales[i], linear.n_in, dx + i * linear.n_in);
         return;
     }
-    table_->gemm(rows_times(dy, linear.n_out, tile.n, linear.n_out, linear.backward, linear.n_in, dx));
+    gemm(rows_times(dy, linear.n_out, tile.n, linear.n_out, linear.backward, linear.n_in, dx));
 }
 
 // Packs rows of gradients for OuterProduct while they are in the cache.
@@ -43,7 +43,7 @@ void Transformer::add_product(const Linear& linear, const Input& input, const fl
 }
 
 void Transformer::run_products() {
-    outer_.run(products_, pool_, scratch_);
+    outer_.run(products_, config_.bf16, pool_, scratch_);
     products_.clear();
 }
 

@@ -17,6 +17,10 @@ Transformer::RowsOfBytes Transformer::rows_of_bytes(const Tile& tile) const {
             bytes + kTile * widest_ / 4 * 3, reinterpret_cast<uint8_t*>(bytes + kTile * widest_)};
 }
 
+void Transformer::gemm(const GemmArgs& args) const {
+    (config_.bf16 ? table_->gemm_bf16 : table_->gemm)(args);
+}
+
 void Transformer::round_rows(float* rows, int64_t n) const {
     if (config_.bf16) table_->round_bf16(rows, n, rows);
 }
@@ -72,7 +76,7 @@ void Transformer::multiply_integers(const uint8_t* weights, int64_t n_in, int64_
 }
 
 void Transformer::multiply_floats(const Linear& linear, const Tile& tile, const float* rows, float* out) const {
-    table_->gemm(rows_times(rows, linear.n_in, tile.n, linear.n_in, linear.forward, linear.n_out, out));
+    gemm(rows_times(rows, linear.n_in, tile.n, linear.n_in, linear.forward, linear.n_out, out));
 }
 
 void Transformer::forward(const Chunk& chunk) {

@@ -48,7 +48,7 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
         rows_->rms_norm(x_out_ + tokens[i] * width, weight(output_norm_), config_.norm_epsilon, width,
                         rows + i * width);
     round_rows(rows, tile.n * width);
-    table_->gemm(rows_times(rows, width, tile.n, width, head_forward_, vocab, logits));
+    gemm(rows_times(rows, width, tile.n, width, head_forward_, vocab, logits));
     for (int64_t i = 0; i < tile.n; ++i) {
         const size_t at = size_t(chunk.first + tokens[i]);
         const int64_t target = batch.targets[at];
@@ -69,7 +69,7 @@ void Transformer::head_tile(const Chunk& chunk, int64_t block, const Tile& tile)
         final_panels_ + depth_block * round_up(width, kPanelColumns) + (tile.first - depth_block) * kPanelColumns);
     round_rows(logits, tile.n * vocab);
     turn(logits, vocab, tile, logits_turned_);
-    table_->gemm(rows_times(logits, vocab, tile.n, vocab, head_backward_, width, drows));
+    gemm(rows_times(logits, vocab, tile.n, vocab, head_backward_, width, drows));
     const Tile of_chunk = {block + tile.first, tile.n, int((block + tile.first) / kTile), tile.scratch};
     for (int64_t i = 0; i < tile.n; ++i) {
         const int64_t at = tokens[i] * width;

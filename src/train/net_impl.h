@@ -141,6 +141,7 @@ private:
     void backward_heads(const Layer& layer, const Tile& tile) const;
     std::vector<int> vectors_of(const Layer& layer) const;
     void multiply_back(const Linear& linear, const Tile& tile, const float* dy, float* dx) const;
+    void gemm(const GemmArgs& args) const;
     void round_rows(float* rows, int64_t n) const;
     const float* rounded(const float* rows, int64_t n, float* space) const;
     void turn(const float* rows, int64_t n, const Tile& tile, float* turned) const;

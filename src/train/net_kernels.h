@@ -12,6 +12,7 @@ namespace sterna::train {
 constexpr int64_t kPanelColumns = 16;  // columns of B packed side by side
 constexpr int64_t kPanelRows = 6;      // rows of A packed side by side; the height of the register tile
 constexpr int64_t kDepth = 256;        // terms that a product adds up in registers before it adds to C
+constexpr int64_t kBf16Terms = 32;     // terms of one tile product of AMX-bf16
 
 constexpr int64_t round_up(int64_t n, int64_t to) {
     return (n + to - 1) / to * to;
@@ -44,6 +45,8 @@ struct GemmArgs {
     bool add;  // to what C holds
 };
 
+using GemmFn = void (*)(const GemmArgs& args);
+
 struct AdamArgs {
     float* value;
     const float* gradient;
@@ -61,7 +64,11 @@ struct AdamArgs {
 struct NetKernels {
     const char* name;
 
-    void (*gemm)(const GemmArgs& args);
+    GemmFn gemm;
+    // For A and B of bfloat16 numbers, in the order of TDPBF16PS (Intel's instruction set reference): of each kBf16Terms terms
+    // of a block the even ones are fused from 0, the odd ones apart from them, and the sum of both is added to the block's;
+    // denormal numbers count as zero, on the way in and on the way out.
+    GemmFn gemm_bf16;
     // Rows side by side to panels of 16 columns: panel j holds x[t * x_row + 16 j ...] at to + j * panel + 16 t, for k rows
     // and n columns; columns past n become zero.
     void (*pack_rows)(const float* x, int64_t x_row, int64_t k, int64_t n, int64_t panel, float* to);

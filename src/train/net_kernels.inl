@@ -1,5 +1,6 @@
 // The bodies of net_kernels.h for the instruction set that the including file has chosen.
 #include "simd/vec.h"
+#include "train/flush_denormals.h"
 #include "train/net_kernels.h"
 
 namespace sterna::train {
@@ -146,6 +147,77 @@ void gemm(const GemmArgs& g) {
         a += k * g.a_term;
         b += depth * g.b_columns;
     }
+}
+
+// R rows times a panel, as TDPBF16PS adds up.
+template <int R>
+void bf16_rows(const GemmArgs& g, const float* a, const float* b, int64_t k, float* c, int64_t columns, bool add) {
+    F32 sums[R][1];
+    STERNA_UNROLL
+    for (int r = 0; r < R; ++r) sums[r][0] = zero_f32();
+    for (int64_t t = 0; t < k; t += kBf16Terms) {
+        const int64_t terms = k - t < kBf16Terms ? k - t : kBf16Terms;
+        F32 even[R], odd[R];
+        STERNA_UNROLL
+        for (int r = 0; r < R; ++r) even[r] = odd[r] = zero_f32();
+        for (int64_t pair = 0; pair < terms / 2; ++pair, a += 2 * g.a_term, b += 2 * kPanelColumns) {
+            const F32 first = load_f32(b), second = load_f32(b + kPanelColumns);
+            STERNA_UNROLL
+            for (int r = 0; r < R; ++r) {
+                even[r] = fma(splat(a[r * g.a_row]), first, even[r]);
+                odd[r] = fma(splat(a[r * g.a_row + g.a_term]), second, odd[r]);
+            }
+        }
+        if (terms % 2 == 1) {
+            const F32 last = load_f32(b);
+            STERNA_UNROLL
+            for (int r = 0; r < R; ++r) even[r] = fma(splat(a[r * g.a_row]), last, even[r]);
+        }
+        STERNA_UNROLL
+        for (int r = 0; r < R; ++r) {
+            // The zeros that fill a tile up make a zero's sign positive.
+            if (terms + 1 < kBf16Terms) even[r] = even[r] + zero_f32();
+            if (terms < kBf16Terms) odd[r] = odd[r] + zero_f32();
+            sums[r][0] = sums[r][0] + (even[r] + odd[r]);
+        }
+    }
+    store_tile<R, 1>(sums, c, g.c_row, columns, add);
+}
+
+constexpr int64_t kBf16Rows = 3;  // twice as many chains of sums as in tile()
+static_assert(kPanelRows % kBf16Rows == 0);
+
+__attribute__((noinline)) void multiply_bf16(const GemmArgs& g) {
+    const float* a = g.a;
+    const float* b = g.b;
+    for (int64_t t = 0; t < g.k; t += kDepth) {
+        const int64_t k = g.k - t < kDepth ? g.k - t : kDepth;
+        const int64_t depth = g.b_rows - t < kDepth ? g.b_rows - t : kDepth;
+        const bool add = g.add || t > 0;
+        for (int64_t j = 0; j < g.n; j += kPanelColumns) {
+            for (int64_t i = 0; i < g.m; i += kBf16Rows) {
+                const float* rows = a + i / kPanelRows * g.a_group + i % kPanelRows * g.a_row;
+                float* c = g.c + i * g.c_row + j;
+                switch (g.m - i) {
+                    case 1:
+                        bf16_rows<1>(g, rows, b + j * depth, k, c, g.n - j, add);
+                        break;
+                    case 2:
+                        bf16_rows<2>(g, rows, b + j * depth, k, c, g.n - j, add);
+                        break;
+                    default:
+                        bf16_rows<kBf16Rows>(g, rows, b + j * depth, k, c, g.n - j, add);
+                }
+            }
+        }
+        a += k * g.a_term;
+        b += depth * g.b_columns;
+    }
+}
+
+void gemm_bf16(const GemmArgs& g) {
+    const FlushDenormals flush;
+    multiply_bf16(g);
 }
 
 // Rows of a matrix lie far apart, where no hardware looks ahead: a few rows at a time, the next ones on their way.
@@ -402,6 +474,7 @@ extern const NetKernels STERNA_TABLE;
 const NetKernels STERNA_TABLE = {
     .name = STERNA_TABLE_NAME,
     .gemm = gemm,
+    .gemm_bf16 = gemm_bf16,
     .pack_rows = pack_rows,
     .pack_rows_s8 = pack_rows_s8,
     .unpack_s8 = unpack_s8,

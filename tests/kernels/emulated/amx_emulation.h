@@ -1,8 +1,10 @@
 // The tile instructions of AMX in software, so that the AMX kernel is compared with the others on a CPU that lacks it.
-// Follows the Operation sections of Intel's instruction set reference (LDTILECFG, TILELOADD, TDPBSSD, TILESTORED, TILEZERO);
+// Follows the Operation sections of Intel's instruction set reference (LDTILECFG, TILELOADD, TDPBSSD, TDPBF16PS, TILESTORED,
+// TILEZERO);
 // what those would fault on stops the test. Tests only. Tiles are the calling thread's own.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -82,7 +84,7 @@ multiply_row(const uint8_t* a, int n_words, const uint8_t (*b)[64], int n_lanes,
     }
 }
 
-inline void tile_dpbssd(int c, int a, int b) {
+inline void expect_product(int c, int a, int b) {
     for (int tile : {a, b, c}) expect_usable(tile);
     expect(c != a && c != b && a != b, "a tile product needs three different tiles");
     expect(tiles.row_bytes[a] % 4 == 0 && tiles.row_bytes[b] % 4 == 0 && tiles.row_bytes[c] % 4 == 0,
@@ -90,9 +92,39 @@ inline void tile_dpbssd(int c, int a, int b) {
     expect(tiles.rows[a] == tiles.rows[c] && tiles.row_bytes[b] == tiles.row_bytes[c] &&
                tiles.row_bytes[a] == 4 * tiles.rows[b],
            "the shapes of a tile product do not fit");
+}
+
+inline void tile_dpbssd(int c, int a, int b) {
+    expect_product(c, a, b);
     for (int m = 0; m < tiles.rows[c]; ++m)
         multiply_row(tiles.bytes[a][m], tiles.row_bytes[a] / 4, tiles.bytes[b], tiles.row_bytes[c] / 4,
                      tiles.bytes[c][m]);
+}
+
+inline float flushed(float x) {
+    return std::fabs(x) < 0x1p-126f ? std::copysign(0.0f, x) : x;
+}
+
+inline float bf16_at(const uint8_t* at) {
+    const uint32_t bits = uint32_t(at[0]) << 16 | uint32_t(at[1]) << 24;
+    float x;
+    std::memcpy(&x, &bits, sizeof x);
+    return flushed(x);
+}
+
+inline void tile_dpbf16ps(int c, int a, int b) {
+    expect_product(c, a, b);
+    for (int m = 0; m < tiles.rows[c]; ++m)
+        for (int n = 0; n < tiles.row_bytes[c] / 4; ++n) {
+            float sums[2] = {0, 0}, value;
+            for (int k = 0; k < tiles.rows[b]; ++k)
+                for (int i = 0; i < 2; ++i)
+                    sums[i] = flushed(std::fma(bf16_at(tiles.bytes[a][m] + 4 * k + 2 * i),
+                                               bf16_at(tiles.bytes[b][k] + 4 * n + 2 * i), sums[i]));
+            std::memcpy(&value, tiles.bytes[c][m] + 4 * n, sizeof value);
+            value = flushed(flushed(value) + flushed(sums[0] + sums[1]));
+            std::memcpy(tiles.bytes[c][m] + 4 * n, &value, sizeof value);
+        }
 }
 
 }  // namespace sterna_emulation
@@ -103,3 +135,4 @@ inline void tile_dpbssd(int c, int a, int b) {
 #define _tile_loadd(tile, base, stride) sterna_emulation::tile_loadd(tile, base, stride)
 #define _tile_stored(tile, base, stride) sterna_emulation::tile_stored(tile, base, stride)
 #define _tile_dpbssd(c, a, b) sterna_emulation::tile_dpbssd(c, a, b)
+#define _tile_dpbf16ps(c, a, b) sterna_emulation::tile_dpbf16ps(c, a, b)

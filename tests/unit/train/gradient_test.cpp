@@ -19,6 +19,8 @@ namespace {
 
 // Of max |difference| / max |reference| per tensor.
 constexpr double kGradientTolerance = 1e-4;
+// Where one value of many lies so near to a half of bfloat16 that it rounds the other way, by 2^-8 of itself.
+constexpr double kOneRoundingTolerance = 1e-3;
 constexpr double kLossTolerance = 1e-5;
 
 class Golden {
@@ -57,7 +59,7 @@ std::unique_ptr<Net> tiny_net(const NetConfig& config, uint32_t salt, ThreadPool
 class AgainstPyTorch : public testing::TestWithParam<const char*> {
 protected:
     const std::string name_ = GetParam();
-    const bool ternary_ = name_ == "ternary", bf16_ = name_ == "llama-bf16", qwen_ = name_ == "qwen",
+    const bool ternary_ = name_.starts_with("ternary"), bf16_ = name_.ends_with("-bf16"), qwen_ = name_ == "qwen",
                float_twin_ = name_ == "bitnet-float";
     const NetConfig config_ = qwen_         ? tiny_qwen_config()
                               : float_twin_ ? tiny_bitnet_float_config()
@@ -92,7 +94,7 @@ TEST_P(AgainstPyTorch, EveryGradient) {
         ASSERT_GT(largest, 0) << p.name;
         std::printf("%-28s max |reference| %9.3e  relative difference %.1e\n", p.name.c_str(), largest,
                     difference / largest);
-        EXPECT_LT(difference, kGradientTolerance * largest) << p.name;
+        EXPECT_LT(difference, (ternary_ && bf16_ ? kOneRoundingTolerance : kGradientTolerance) * largest) << p.name;
         ++n_compared;
     }
     EXPECT_EQ(n_compared, qwen_ ? 31u : config_.bitnet ? 24u : 21u);
@@ -180,7 +182,8 @@ TEST(Muon, FollowsPyTorch) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch, testing::Values("llama", "llama-bf16", "ternary", "bitnet-float", "qwen"),
+INSTANTIATE_TEST_SUITE_P(Nets, AgainstPyTorch,
+                         testing::Values("llama", "llama-bf16", "ternary", "ternary-bf16", "bitnet-float", "qwen"),
                          [](const auto& net) {
                              std::string name = net.param;
                              std::replace(name.begin(), name.end(), '-', '_');

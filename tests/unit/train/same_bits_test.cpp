@@ -14,7 +14,7 @@ namespace sterna::train {
 namespace {
 
 NetConfig config_of(const std::string& kind) {
-    NetConfig config = kind == "Qwen" ? tiny_qwen_config() : tiny_config(kind == "Ternary");
+    NetConfig config = kind == "Qwen" ? tiny_qwen_config() : tiny_config(kind == "Ternary", kind == "Bf16");
     config.vocab_size = 300;
     config.width = 40;
     config.head_dim = 10;
@@ -131,7 +131,7 @@ TEST(TernaryProducts, Int8GradientsLearnAsWell) {
     EXPECT_LT(losses[1], losses[0] * 1.1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Values("Llama", "Ternary", "Qwen"),
+INSTANTIATE_TEST_SUITE_P(Nets, SameBits, testing::Values("Llama", "Ternary", "Qwen", "Bf16"),
                          [](const auto& net) { return std::string(net.param); });
 
 TEST(NetCreate, RefusesWhatMakesNoSense) {
