@@ -124,13 +124,19 @@ private:
 
 // Whether none of the values is infinite or no number: an exponent of all ones carries into the sign.
 bool all_finite(const float* values, int64_t n) {
-    uint32_t seen = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        uint32_t bits;
-        std::memcpy(&bits, values + i, sizeof bits);
-        seen |= (bits & 0x7fffffffu) + 0x00800000u;
-    }
-    return (seen & 0x80000000u) == 0;
+    constexpr int64_t kLanes = 16;  // a number of them that the compiler knows becomes vector instructions
+    uint32_t seen[kLanes] = {};
+    auto look = [&](const float* from, int64_t lanes) {
+        uint32_t bits[kLanes] = {};
+        std::memcpy(bits, from, size_t(lanes) * sizeof(float));
+        for (int64_t lane = 0; lane < kLanes; ++lane) seen[lane] |= (bits[lane] & 0x7fffffffu) + 0x00800000u;
+    };
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) look(values + i, kLanes);
+    look(values + i, n - i);
+    uint32_t any = 0;
+    for (uint32_t lane : seen) any |= lane;
+    return (any & 0x80000000u) == 0;
 }
 
 // One chunk's share of a tensor's report.
