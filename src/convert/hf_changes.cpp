@@ -280,6 +280,7 @@ Status make_rows(const Checkpoint& checkpoint, const HfRecipe& recipe, int64_t f
     const Reader reader{checkpoint, recipe, columns, n_rows, n_matrices};
     switch (recipe.change) {
         case Change::kNone:
+        case Change::kFlatten:
         case Change::kTernaryScale:
             return reader.values(0, first * columns, to);
         case Change::kPlusOne:

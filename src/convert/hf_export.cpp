@@ -97,7 +97,7 @@ public:
         STERNA_TRY(plan, plan_model(file_, {}));
         config_ = std::move(plan.config);
         architecture_ = plan.architecture;
-        if (architecture_->hf.classes.empty())
+        if (architecture_->hf.classes.empty() || !architecture_->hf.written)
             return fail(ErrorCode::kUnsupported, "{}: architecture {} cannot be written as a Hugging Face checkpoint",
                         source_, config_.architecture);
         const std::vector<TensorSpec> table = architecture_->tensors(config_);

@@ -10,6 +10,7 @@
 #include "base/printable.h"
 #include "convert/hf_changes.h"
 #include "convert/hf_tokenizer.h"
+#include "convert/inferred_config.h"
 #include "convert/listed_checkpoint.h"
 #include "convert/text_lists.h"
 #include "model/model.h"
@@ -36,6 +37,15 @@ Result<std::string> read_text(const fs::path& path, size_t limit) {
 
 bool is_layer_name(std::string_view pattern) {
     return pattern.find("{}") != std::string_view::npos;
+}
+
+// The i-th part of a stack: "experts.{}.w" and 3 -> "experts.3.w", "attn.x_[rwk]" and 1 -> "attn.x_w".
+std::string part_name(std::string_view pattern, int64_t i) {
+    const size_t open = pattern.find('['), close = pattern.find(']');
+    if (open == std::string_view::npos) return layer_name(pattern, i);
+    const std::string_view letters = pattern.substr(open + 1, close - open - 1);
+    return std::string(pattern.substr(0, open)) + letters[size_t(i) % letters.size()] +
+           std::string(pattern.substr(close + 1));
 }
 
 // "a, b and 7 more"
@@ -122,7 +132,9 @@ Status HfModel::Impl::find_prefix(const std::vector<TensorSpec>& table) {
         if (other.gguf_name == "token_embd.weight") wanted.push_back(other.hf_name);
     const CheckpointTensor* best = nullptr;
     for (std::string_view name : wanted) {
-        const std::string_view first = name.substr(0, name.find('.') + 1);  // "model."
+        // "model.", but nothing of "emb.weight"
+        const std::string_view first =
+            std::ranges::count(name, '.') > 1 ? name.substr(0, name.find('.') + 1) : std::string_view();
         const std::string_view rest = name.substr(first.size());
         for (const CheckpointTensor& tensor : checkpoint->tensors()) {
             const std::string_view found = tensor.name;
@@ -192,15 +204,16 @@ Status HfModel::Impl::add(const TensorSpec& spec, int64_t layer) {
     std::vector<Candidate> candidates;
     if (!spec.hf_name.empty()) candidates.push_back({spec.hf_name, spec.change});
     for (const HfTensor& other : hf.architecture->hf.tensors)
-        if (other.gguf_name == spec.gguf_name) candidates.push_back({other.hf_name, other.change});
+        if (other.gguf_name == spec.gguf_name && (layer < 0 || !other.at || other.at(config, layer)))
+            candidates.push_back({other.hf_name, other.change});
     for (const Candidate& candidate : candidates) {
         const std::string hf_name = layer >= 0 ? layer_name(candidate.hf_name, layer) : std::string(candidate.hf_name);
         const bool stacked = candidate.change == Change::kStack;
-        if (!find(stacked ? layer_name(hf_name, 0) : hf_name)) continue;
+        if (!find(stacked ? part_name(hf_name, 0) : hf_name)) continue;
         STERNA_TRY(shape, resolve(spec, name, layer));
         std::vector<const CheckpointTensor*> parts;
         for (int64_t i = 0; i < (stacked ? shape.back() : 1); ++i) {
-            const std::string part = stacked ? layer_name(hf_name, i) : hf_name;
+            const std::string part = stacked ? part_name(hf_name, i) : hf_name;
             const CheckpointTensor* tensor = find(part);
             if (!tensor) {
                 missing.push_back(full_name(part));
@@ -218,7 +231,7 @@ Status HfModel::Impl::add(const TensorSpec& spec, int64_t layer) {
     if (spec.required && !has_other(spec, layer)) {
         std::string hf_name =
             layer >= 0 ? layer_name(candidates[0].hf_name, layer) : std::string(candidates[0].hf_name);
-        missing.push_back(full_name(is_layer_name(hf_name) ? layer_name(hf_name, 0) : hf_name));
+        missing.push_back(full_name(candidates[0].change == Change::kStack ? part_name(hf_name, 0) : hf_name));
     }
     return {};
 }
@@ -227,7 +240,7 @@ Status HfModel::Impl::add_found(const std::string& gguf_name, std::vector<int64_
                                 std::vector<const CheckpointTensor*> parts) {
     const std::vector<int64_t> wanted = part_shape(change, shape);
     for (const CheckpointTensor* part : parts) {
-        if (!shape_fits(wanted, part->shape))
+        if (change == Change::kFlatten ? part->n_elements() != shape[0] : !shape_fits(wanted, part->shape))
             return fail(ErrorCode::kBadFile, "{}: shape {}, expected {}", part->name, dims_text(part->shape),
                         dims_text(wanted));
         used.insert(part);
@@ -357,7 +370,7 @@ Status HfModel::Impl::write_tokenizer_keys(GgufWriter& writer) {
                                       "tokenizer.tiktoken", "rwkv_vocab_v20230424.txt", "tekken.json"};
     std::error_code problem;
     bool any = std::ranges::any_of(kFiles, [&](const char* name) { return fs::exists(folder / name, problem); });
-    for (const auto& entry : fs::directory_iterator(folder.empty() ? "." : folder, problem))
+    for (const auto& entry : fs::directory_iterator(folder, problem))
         any = any || entry.path().extension() == ".tiktoken";
     if (!any) {
         notes.push_back(fmt::format(
@@ -371,14 +384,19 @@ Status HfModel::Impl::write_tokenizer_keys(GgufWriter& writer) {
 Status HfModel::Impl::open(const HfModelOptions& options) {
     std::error_code problem;
     folder = fs::is_directory(path, problem) ? fs::path(path) : fs::path(path).parent_path();
+    if (folder.empty()) folder = ".";  // a file's name alone
     STERNA_TRY(opened, open_checkpoint(path));
     std::string config_text = opened->config_json();
     const std::string where = (folder / "config.json").string();
     if (config_text.empty()) {
-        if (!fs::exists(where, problem))
+        if (fs::exists(where, problem)) {
+            STERNA_TRY(text, read_text(where, size_t(16) << 20));
+            config_text = std::move(text);
+        } else {
+            config_text = inferred_config(*opened);
+        }
+        if (config_text.empty())
             return fail(ErrorCode::kNotFound, "{}: missing, and without it a checkpoint is only numbers", where);
-        STERNA_TRY(text, read_text(where, size_t(16) << 20));
-        config_text = std::move(text);
     }
     STERNA_TRY(unpacked, unpack_checkpoint(std::move(opened), config_text));
     checkpoint = std::move(unpacked);
@@ -393,7 +411,7 @@ Status HfModel::Impl::open(const HfModelOptions& options) {
     hf = std::move(read);
     notes = std::move(hf.notes);
     std::string name = options.name;
-    if (name.empty()) name = fs::weakly_canonical(folder.empty() ? fs::path(".") : folder, problem).filename().string();
+    if (name.empty()) name = fs::weakly_canonical(folder, problem).filename().string();
     STERNA_CHECK(writer.set_string("general.name", name));
 
     // What was written is read again, by the same code that will read the result.
@@ -490,8 +508,7 @@ void HfModel::release(const SourceTensor& tensor) const {
 std::string HfModel::identity() const {
     std::vector<std::string> facts;
     std::error_code problem;
-    const fs::path folder = impl_->folder.empty() ? fs::path(".") : impl_->folder;
-    for (const auto& entry : fs::directory_iterator(folder, problem)) {
+    for (const auto& entry : fs::directory_iterator(impl_->folder, problem)) {
         const std::string extension = entry.path().extension().string();
         constexpr std::string_view kKinds =
             "|.safetensors|.bin|.pt|.pth|.onnx|.onnx_data|.data|.json|.model|.txt|.jinja|";

@@ -8,6 +8,8 @@
 
 namespace sterna {
 
+struct Config;
+
 // What a converter does to the Hugging Face tensor on its way to GGUF, besides changing the type. Extents of 1 do not
 // count: [channels, 1, 4] becomes "4, channels" by itself. "Rows" are those of each matrix of a stack.
 enum class Change : uint8_t {
@@ -15,7 +17,8 @@ enum class Change : uint8_t {
     kInterleaveQ,   // rows of each head go from half-split to adjacent pairs (n_heads heads)
     kInterleaveK,   // the same for n_kv_heads heads
     kPlusOne,       // norm weights are stored with 1 added (gemma)
-    kStack,         // one tensor per expert; the second {} of hf_name counts them
+    kStack,         // one tensor per expert; the second {} of hf_name counts them, or [abc] names each by a letter
+    kFlatten,       // rows one after the other as one vector
     kTernaryScale,  // the mean magnitude goes to the `.scale` tensor, -1 0 1 stay (bitnet)
     kTranspose,     // the last two dimensions change places (GPT-2's Conv1D)
     kFirstHalf,     // of the rows: gate and up in one tensor, gate first
@@ -75,6 +78,8 @@ struct HfKey {
 struct HfTensor {
     std::string_view gguf_name, hf_name;
     Change change = Change::kNone;
+    // Null: in every layer.
+    bool (*at)(const Config& config, int64_t layer) = nullptr;
 };
 
 struct HuggingFace {
@@ -82,6 +87,7 @@ struct HuggingFace {
     std::span<const HfKey> keys = {};
     std::span<const HfTensor> tensors = {};
     std::string_view skipped = {};  // tensors that may be left out: "pooler.*|cls.*", * is any text
+    bool written = true;            // back as a checkpoint too: transformers has the class
 };
 
 // Rows that every architecture has. RoPE is not among them: base, scaling and rotary share have been written in too many

@@ -130,6 +130,15 @@ class ConvertTest(unittest.TestCase):
         self.assertGreater(sizes["q8_0"], sizes["q4_k_m"])
         self.assertGreater(sizes["q4_0"], sizes["tq2_0"])
 
+    def test_a_file_named_without_a_folder_has_its_tokenizer_beside_it(self):
+        self.write_weights()
+        lines = [f"{i} {chr(0x4e00 + i)!r} 3" for i in range(1, VOCAB)]
+        (self.source / "rwkv_vocab_v20230424.txt").write_text("\n".join(lines) + "\n")
+        done = subprocess.run([STERNA, "convert", "model.safetensors", "-o", "out.gguf", "-q"], cwd=self.source,
+                              capture_output=True, timeout=LIMIT_SECONDS)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn(f"rwkv, {VOCAB} tokens", self.checks(self.source / "out.gguf"))
+
     def test_the_sources_type_shards_and_back(self):
         self.write_weights(dtype="BF16")
         self.convert()

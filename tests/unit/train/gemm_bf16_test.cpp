@@ -57,10 +57,10 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 TEST(GemmBf16, EveryTableAddsUpAsTheTilesDo) {
-    const Shape shapes[] = {{1, 1, 1, false, false, false},      {16, 16, 32, false, false, false},
-                            {33, 40, 31, false, true, false},    {5, 17, 33, true, true, false},
-                            {100, 50, 300, true, false, false},  {7, 300, 513, false, true, false},
-                            {20, 32, 256, true, true, true},     {98, 7, 290, false, false, true}};
+    const Shape shapes[] = {{1, 1, 1, false, false, false},     {16, 16, 32, false, false, false},
+                            {33, 40, 31, false, true, false},   {5, 17, 33, true, true, false},
+                            {100, 50, 300, true, false, false}, {7, 300, 513, false, true, false},
+                            {20, 32, 256, true, true, true},    {98, 7, 290, false, false, true}};
     const NetKernelList tables = all_kernels();
     for (const Shape& shape : shapes) {
         const auto expected = product(kAmxEmulatedGemm, shape);
