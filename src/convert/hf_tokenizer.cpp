@@ -92,10 +92,11 @@ Status read_folder(const std::string& folder, TokenizerData& data) {
         STERNA_TRY(text, read_tokenizer_file(folder + name));
         return read_rwkv_vocabulary(text, folder + name, data);
     }
-    if (exists(folder + "/vocab.json") && exists(folder + "/merges.txt"))
-        return fail(ErrorCode::kUnsupported, "{}: vocab.json and merges.txt without tokenizer.json", folder);
-    return fail(ErrorCode::kNotFound, "{}: no tokenizer.json, tokenizer.model, *.tiktoken or rwkv_vocab_v20230424.txt",
-                folder);
+    if (exists(folder + "/vocab.json") && exists(folder + "/merges.txt")) return read_vocab_and_merges(folder, data);
+    return fail(
+        ErrorCode::kNotFound,
+        "{}: no tokenizer.json, tokenizer.model, *.tiktoken, vocab.json with merges.txt or rwkv_vocab_v20230424.txt",
+        folder);
 }
 
 std::vector<std::string_view> views(const std::vector<std::string>& texts) {

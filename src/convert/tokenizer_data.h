@@ -58,6 +58,8 @@ Result<std::string> read_tokenizer_file(const std::string& path);
 Status read_tokenizer_json(const std::string& text, const std::string& path, TokenizerData& data);
 Status read_sentencepiece_tokenizer(const std::string& text, const std::string& path, TokenizerData& data);
 Status read_tiktoken(const std::string& text, const std::string& path, const std::string& folder, TokenizerData& data);
+// vocab.json and merges.txt of byte-level BPE.
+Status read_vocab_and_merges(const std::string& folder, TokenizerData& data);
 Status read_rwkv_vocabulary(const std::string& text, const std::string& path, TokenizerData& data);
 bool is_tiktoken(std::string_view text);
 // tokenizer_config.json, special_tokens_map.json, added_tokens.json, generation_config.json, config.json, templates.

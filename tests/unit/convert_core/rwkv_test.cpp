@@ -172,10 +172,10 @@ TEST_F(Rwkv7, AsItsAuthorPublishesItWithoutConfig) {
 }
 
 TEST_F(Rwkv7, AsFlashLinearAttentionPublishesIt) {
-    write_safetensors(folder_ / "model.safetensors",
-                      as_flash_linear_attention_does(as_its_author_does(original_), 1));
-    folder_.write("config.json",
-               R"({"architectures": ["RWKV7ForCausalLM"], "model_type": "rwkv7", "vocab_size": 256, "hidden_size": 64,
+    write_safetensors(folder_ / "model.safetensors", as_flash_linear_attention_does(as_its_author_does(original_), 1));
+    folder_.write(
+        "config.json",
+        R"({"architectures": ["RWKV7ForCausalLM"], "model_type": "rwkv7", "vocab_size": 256, "hidden_size": 64,
                    "num_hidden_layers": 12, "head_dim": 64, "intermediate_size": null, "decay_low_rank_dim": 32,
                    "a_low_rank_dim": 32, "v_low_rank_dim": 32, "gate_low_rank_dim": 32, "norm_eps": 1e-05,
                    "hidden_act": "sqrelu", "tie_word_embeddings": false})");

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
+
 #include "convert/hf_tokenizer.h"
 #include "support/testdata.h"
 #include "text/split_program.h"
@@ -133,6 +135,63 @@ TEST_P(TokenizerJsonGolden, RoundTrip) {
     std::filesystem::remove_all(back);
     ASSERT_TRUE(again) << again.error().message;
     compare(*again->tokenizer, read_lines(folder / "expected.txt"));
+}
+
+// The same tokenizers as vocab.json and merges.txt, with what else transformers wrote before tokenizer.json.
+class VocabAndMerges : public testing::Test {
+protected:
+    void SetUp() override { std::filesystem::create_directories(folder_); }
+    void TearDown() override { std::filesystem::remove_all(folder_); }
+
+    void write(const std::string& name, const std::string& text) {
+        std::ofstream(folder_ / name, std::ios::binary) << text;
+    }
+
+    void write_golden(const std::string& name, const std::string& tokenizer_class) {
+        std::ifstream file(source_path(kFolder / name / "tokenizer.json"), std::ios::binary);
+        const auto json = nlohmann::json::parse(file);
+        write("vocab.json", json["model"]["vocab"].dump());
+        std::string merges = "#version: 0.2\n";
+        for (const auto& merge : json["model"]["merges"])
+            merges += (merge.is_string() ? merge.get<std::string>()
+                                         : merge[0].get<std::string>() + " " + merge[1].get<std::string>()) +
+                      "\n";
+        write("merges.txt", merges);
+        nlohmann::json added;
+        for (const auto& token : json["added_tokens"]) added[std::to_string(token["id"].get<int>())] = token;
+        std::ifstream config_file(source_path(kFolder / name / "tokenizer_config.json"), std::ios::binary);
+        auto config = nlohmann::json::parse(config_file);
+        config["tokenizer_class"] = tokenizer_class;
+        config["added_tokens_decoder"] = added;
+        write("tokenizer_config.json", config.dump());
+    }
+
+    std::filesystem::path folder_ = std::filesystem::temp_directory_path() / "sterna_vocab_and_merges";
+};
+
+TEST_F(VocabAndMerges, IdsEqual) {
+    const std::pair<const char*, const char*> names[] = {{"gpt2", "GPT2TokenizerFast"}, {"qwen2", "Qwen2Tokenizer"}};
+    for (const auto& [name, tokenizer_class] : names) {
+        write_golden(name, tokenizer_class);
+        auto converted = convert(folder_.string());
+        ASSERT_TRUE(converted) << converted.error().message;
+        for (const std::string& warning : converted->warnings) ADD_FAILURE() << warning;
+        compare(*converted->tokenizer, read_lines(source_path(kFolder / name / "expected.txt")));
+    }
+}
+
+TEST_F(VocabAndMerges, SaysWhatIsWrong) {
+    auto error = [&] {
+        auto converted = convert(folder_.string());
+        return converted ? std::string() : converted.error().message;
+    };
+    write_golden("gpt2", "BartTokenizer");
+    EXPECT_NE(error().find("BartTokenizer"), std::string::npos) << error();
+    write_golden("gpt2", "GPT2Tokenizer");
+    write("merges.txt", "#version: 0.2\na b\nabc\n");
+    EXPECT_NE(error().find("merges.txt:3"), std::string::npos) << error();
+    write("vocab.json", "[1, 2");
+    EXPECT_NE(error().find("vocab.json"), std::string::npos) << error();
 }
 
 std::vector<std::string> folders() {
