@@ -167,24 +167,35 @@ void print_report(const WriteReport& report, const TypePlan& plan, const Feedbac
     }
 }
 
+// Metadata, the table of tensors, and what aligns these: a little more than there will be.
+Result<uint64_t> bytes_beside_tensors(const GgufSource& source) {
+    constexpr uint64_t kAddedKeys = 4096, kEntry = 64, kAlignment = 32;
+    GgufWriter writer;
+    STERNA_CHECK(source.write_metadata(writer));
+    STERNA_TRY(metadata, writer.to_bytes());
+    uint64_t n = metadata.size() + kAddedKeys;
+    for (const SourceTensor& tensor : source.tensors()) n += tensor.name.size() + kEntry + kAlignment;
+    return n;
+}
+
 Result<TypePlan> make_plan(const GgufSource& source, const Options& options, const Importance* importance) {
     STERNA_TRY(rules, plan_options(options));
     if (options.size.empty() && options.bits <= 0.0) {
         STERNA_TRY(target, need_type_target(options.type));
         return plan_types(source.tensors(), *target, rules);
     }
-    uint64_t n_bytes = 0;
+    TypeSearchOptions search;
     if (!options.size.empty()) {
         STERNA_TRY(parsed, parse_size(options.size));
-        n_bytes = parsed;
+        STERNA_TRY(beside, bytes_beside_tensors(source));
+        search.n_bytes = parsed;
+        search.n_beside = beside;
     } else {
         uint64_t n_elements = 0;
         for (const SourceTensor& tensor : source.tensors())
             n_elements += uint64_t(tensor.row_elements()) * uint64_t(tensor.n_rows());
-        n_bytes = uint64_t(options.bits * double(n_elements) / 8.0);
+        search.n_bytes = uint64_t(options.bits * double(n_elements) / 8.0);
     }
-    TypeSearchOptions search;
-    search.n_bytes = n_bytes;
     search.rules = rules;
     search.importance = importance;
     search.cancel = &cancelled;

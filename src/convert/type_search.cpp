@@ -94,7 +94,7 @@ Result<TypePlan> search_types(const ModelSource& source, ThreadPool& pool, const
         size_t tensor, choice;
     };
     std::vector<Task> tasks;
-    uint64_t n_bytes = 0;
+    uint64_t n_bytes = options.n_beside;
     for (size_t i = 0; i < tensors.size(); ++i) {
         const uint64_t n = uint64_t(tensors[i].row_elements()) * uint64_t(tensors[i].n_rows());
         if (!is_quantizable(tensors[i]) || plan.types[i] != bare.types[i]) {

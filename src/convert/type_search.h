@@ -12,8 +12,9 @@
 namespace sterna {
 
 struct TypeSearchOptions {
-    uint64_t n_bytes = 0;  // of all tensors together
-    PlanOptions rules;     // overrides are obeyed
+    uint64_t n_bytes = 0;   // of all tensors together, and
+    uint64_t n_beside = 0;  // of everything else in the file
+    PlanOptions rules;      // overrides are obeyed
     const Importance* importance = nullptr;
     const std::atomic<bool>* cancel = nullptr;
 };

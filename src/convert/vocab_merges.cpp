@@ -67,10 +67,8 @@ Status read_vocab_and_merges(const std::string& folder, TokenizerData& data) {
         json["pre_tokenizer"] = byte_level(prefix != config.end() && *prefix == true, true);
     } else if (name == "Qwen2Tokenizer") {
         json["normalizer"] = {{"type", "NFC"}};
-        const Json split = {{"type", "Split"},
-                            {"pattern", {{"Regex", kQwen2Expression}}},
-                            {"behavior", "Isolated"},
-                            {"invert", false}};
+        const Json split = {
+            {"type", "Split"}, {"pattern", {{"Regex", kQwen2Expression}}}, {"behavior", "Isolated"}, {"invert", false}};
         json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level(false, false)}}};
     } else {
         return fail(ErrorCode::kUnsupported,
