@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What `sterna train` makes, against Python packages: the merges that tokenizers learns from the same text, the ids that it
-gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for both kinds of network;
+gives for tokenizer.json, and the held-out loss that transformers computes from the exported folder, for each kind of network;
 the same of Qwen 2, Qwen 3 and Llama 3.1 models that were trained further; an adapter applied by llama.cpp.
 
     python3 tools/check_train.py [build/dev/bin/sterna]    (tokenizers 0.23.3, torch 2.15.0, transformers 5.23.0, accelerate 1.15.0,
@@ -207,9 +207,9 @@ def main():
         text = corpus()
         (folder / "text.txt").write_text(text)
         (folder / "held_out.txt").write_text(HELD_OUT)
-        for kind, tied in (("llama", "true"), ("bitnet", "true"), ("llama", "false")):
+        for kind, tied in (("llama", "true"), ("bitnet", "true"), ("bitnet-float", "true"), ("llama", "false")):
             recipe = folder / f"{kind}.toml"
-            recipe.write_text(RECIPE.format(kind=kind, tied=tied, vocab=VOCAB, head_dim=16 if kind == "bitnet" else 32))
+            recipe.write_text(RECIPE.format(kind=kind, tied=tied, vocab=VOCAB, head_dim=16 if kind.startswith("bitnet") else 32))
             done = subprocess.run([STERNA, "train", recipe, "--json", "-q", "--restart"], capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
             report = json.loads(done.stdout)
