@@ -68,12 +68,11 @@ __attribute__((target("amx-tile,amx-bf16"))) double tile_work(float*) {
 #endif
 
 // The machine's limit on all threads at once: of its tiles if products run on them, of float32 otherwise.
-double peak_flops(int n_threads, bool bf16, ThreadPool& pool, double& processor) {
+double peak_flops(int n_threads, [[maybe_unused]] bool bf16, ThreadPool& pool, double& processor) {
     double (*work)(float*) = float_work;
 #if defined(__x86_64__)
     if (bf16 && std::strcmp(active_kernels().name, "amx") == 0) work = tile_work;
 #endif
-    (void)bf16;
     double best = 0;
     std::vector<std::vector<float>> memory(static_cast<size_t>(n_threads), std::vector<float>(1 << 14, 0.5f));
     for (int round = 0; round < 5; ++round) {

@@ -1,5 +1,7 @@
 // vocab.json and merges.txt, the files of byte-level BPE before tokenizer.json: what transformers' tokenizer classes add to them
 // is written as the tokenizer.json that they would save.
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "convert/tokenizer_data.h"
@@ -9,10 +11,6 @@ namespace sterna {
 namespace {
 
 using Json = nlohmann::json;
-
-// Qwen2Tokenizer's.
-constexpr const char* kQwen2Expression =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 Result<Json> read_json(const std::string& path) {
     STERNA_TRY(text, read_tokenizer_file(path));
@@ -58,7 +56,7 @@ Status read_vocab_and_merges(const std::string& folder, TokenizerData& data) {
     STERNA_TRY(vocab, read_json(vocab_path));
     STERNA_TRY(merges, read_merges(folder + "/merges.txt"));
     Json config = Json::object();
-    if (auto read = read_json(config_path)) config = std::move(*read);
+    if (auto read = read_json(config_path)) config = std::move(*read);  // read_special_tokens() warns of a broken one
     const std::string name = class_of(config);
     const auto prefix = config.find("add_prefix_space");
     Json json = {{"model", {{"type", "BPE"}, {"vocab", std::move(vocab)}, {"merges", std::move(merges)}}},
@@ -67,8 +65,10 @@ Status read_vocab_and_merges(const std::string& folder, TokenizerData& data) {
         json["pre_tokenizer"] = byte_level(prefix != config.end() && *prefix == true, true);
     } else if (name == "Qwen2Tokenizer") {
         json["normalizer"] = {{"type", "NFC"}};
-        const Json split = {
-            {"type", "Split"}, {"pattern", {{"Regex", kQwen2Expression}}}, {"behavior", "Isolated"}, {"invert", false}};
+        const Json split = {{"type", "Split"},
+                            {"pattern", {{"Regex", pretokenizer_steps("qwen2")->front()}}},
+                            {"behavior", "Isolated"},
+                            {"invert", false}};
         json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, byte_level(false, false)}}};
     } else {
         return fail(ErrorCode::kUnsupported,

@@ -6,6 +6,8 @@
 // (weight - zero) fits one int8 or two, value = low + 256 high, so a superblock leaves the tiles as one or two sums per
 // output and nothing is scaled in between. While the tiles work on one pair of units (a unit is a plane of a block),
 // the vector units bring the sums of the pair before into the outputs.
+#include "simd/tile_config.h"
+
 namespace sterna::kernels {
 namespace {
 
@@ -109,21 +111,14 @@ void unpack_tiles(const uint8_t* words, const uint8_t* halves, AmxBlock<F>& to) 
 }
 
 // Tiles 0-3: sums, [unit][tile of tokens]; 4, 5: activations; 6, 7: weights. Columns of 32-wide blocks: half a tile.
-struct alignas(64) TileConfig {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-static_assert(sizeof(TileConfig) == 64);
-
 template <typename F>
 constexpr int kTileCols = F::kCols < 64 ? F::kCols : 64;
 template <typename F>
-constexpr TileConfig kTileConfig = {1,
-                                    0,
-                                    {},
-                                    {64, 64, 64, 64, kTileCols<F>, kTileCols<F>, 64, 64},
-                                    {16, 16, 16, 16, 16, 16, kTileCols<F> / 4, kTileCols<F> / 4}};
+constexpr simd::TileConfig kTileConfig = {1,
+                                          0,
+                                          {},
+                                          {64, 64, 64, 64, kTileCols<F>, kTileCols<F>, 64, 64},
+                                          {16, 16, 16, 16, 16, 16, kTileCols<F> / 4, kTileCols<F> / 4}};
 
 // The sums of one or two tiles of tokens (a0, a1: their activations, at the first unit's columns) with one or two units
 // of weights, to sums[unit][tile][token][row]. Two planes share their columns; two blocks lie side by side.

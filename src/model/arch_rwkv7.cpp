@@ -59,7 +59,7 @@ Result<Config> read_config(const Metadata& metadata, const ModelLimits& limits, 
 bool after_first(const Config&, int64_t layer) {
     return layer > 0;
 }
-bool first(const Config&, int64_t layer) {
+bool is_first(const Config&, int64_t layer) {
     return layer == 0;
 }
 
@@ -90,11 +90,11 @@ constexpr TensorSpec kTable[] = {
      Change::kNone, after_first},
     // The first layer has nothing to mix its values with. llama.cpp wants these tensors there too, and its converter repeats the rates'.
     {&L::value_down, "blk.{}.time_mix_v1.weight", "model.layers.{}.attn.a_lora.lora.0.weight", "width, any", kOptional,
-     Change::kNone, first},
+     Change::kNone, is_first},
     {&L::value_up, "blk.{}.time_mix_v2.weight", "model.layers.{}.attn.a_lora.lora.2.weight", "any, width", kOptional,
-     Change::kNone, first},
+     Change::kNone, is_first},
     {BiasSlot{&L::value_up}, "blk.{}.time_mix_v0.weight", "model.layers.{}.attn.a_lora.lora.2.bias", "width", kOptional,
-     Change::kNone, first},
+     Change::kNone, is_first},
     {&L::gate_down, "blk.{}.time_mix_g1.weight", "model.layers.{}.attn.g_lora.lora.0.weight", "width, any"},
     {&L::gate_lift, "blk.{}.time_mix_g2.weight", "model.layers.{}.attn.g_lora.lora.2.weight", "any, width"},
     {&L::removal_key, "blk.{}.time_mix_k_k.weight", "model.layers.{}.attn.k_k", "width"},
@@ -136,11 +136,11 @@ constexpr HfTensor kTensors[] = {
     {"blk.{}.time_mix_g1.weight", "blocks.{}.att.g1", Change::kTranspose},
     {"blk.{}.time_mix_g2.weight", "blocks.{}.att.g2", Change::kTranspose},
     {"blk.{}.time_mix_v1.weight", "blocks.{}.att.v1", Change::kTranspose, after_first},
-    {"blk.{}.time_mix_v1.weight", "blocks.{}.att.a1", Change::kTranspose, first},
+    {"blk.{}.time_mix_v1.weight", "blocks.{}.att.a1", Change::kTranspose, is_first},
     {"blk.{}.time_mix_v2.weight", "blocks.{}.att.v2", Change::kTranspose, after_first},
-    {"blk.{}.time_mix_v2.weight", "blocks.{}.att.a2", Change::kTranspose, first},
+    {"blk.{}.time_mix_v2.weight", "blocks.{}.att.a2", Change::kTranspose, is_first},
     {"blk.{}.time_mix_v0.weight", "blocks.{}.att.v0", Change::kNone, after_first},
-    {"blk.{}.time_mix_v0.weight", "blocks.{}.att.a0", Change::kNone, first},
+    {"blk.{}.time_mix_v0.weight", "blocks.{}.att.a0", Change::kNone, is_first},
     {"blk.{}.time_mix_k_k.weight", "blocks.{}.att.k_k"},
     {"blk.{}.time_mix_k_a.weight", "blocks.{}.att.k_a"},
     {"blk.{}.channel_mix_lerp_k.weight", "blocks.{}.ffn.x_k"},

@@ -21,7 +21,13 @@ public:
     }
     ~FlushDenormals() { set(before_); }
 #else
-#error "no way known to flush denormal numbers on this machine"
+    FlushDenormals() {}
+#endif
+    // Whether it does so on this machine: without it, sums of bfloat16 products may have other bits.
+#if defined(__SSE__) || defined(__aarch64__)
+    static constexpr bool kWorks = true;
+#else
+    static constexpr bool kWorks = false;
 #endif
     FlushDenormals(const FlushDenormals&) = delete;
     FlushDenormals& operator=(const FlushDenormals&) = delete;
@@ -29,7 +35,7 @@ public:
 private:
 #if defined(__SSE__)
     unsigned before_;
-#else
+#elif defined(__aarch64__)
     static void set(uint64_t value) { __asm__ volatile("msr fpcr, %0" : : "r"(value) : "memory"); }
     uint64_t before_;
 #endif

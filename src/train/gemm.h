@@ -23,24 +23,6 @@ struct OuterProduct {
     int64_t rows, columns;
 };
 
-// C = A B with the whole of a packed B: [m, n] = [m, k] [k, n]. Rows of A lie a_row floats apart, those of C side by side.
-inline GemmArgs rows_times(const float* a, int64_t a_row, int64_t m, int64_t k, const float* packed, int64_t n,
-                           float* c) {
-    return {.m = m,
-            .n = n,
-            .k = k,
-            .a = a,
-            .a_row = a_row,
-            .a_term = 1,
-            .a_group = kPanelRows * a_row,
-            .b = packed,
-            .b_rows = k,
-            .b_columns = round_up(n, kPanelColumns),
-            .c = c,
-            .c_row = n,
-            .add = false};
-}
-
 // Floats that each worker needs.
 int64_t outer_scratch_floats();
 

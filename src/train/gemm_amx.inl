@@ -1,5 +1,6 @@
 // NetKernels::gemm_bf16 on the tiles of AMX-bf16: C[16 rows][16 columns] += A[16 rows][32 terms] * B, where a row of B's tile
 // holds two terms of 16 columns. Values arrive as floats and are bfloat16 numbers already, so packing drops lower halves.
+#include "simd/tile_config.h"
 #include "train/flush_denormals.h"
 #include "train/net_kernels.h"
 
@@ -14,9 +15,7 @@ constexpr int64_t kGroupRows = 96;  // rows of A that are packed together; with 
 static_assert(kBf16Terms == 32 && kDepth % kBf16Terms == 0 && kGroupRows % kPanelRows == 0);
 
 uint32_t bits_of(float x) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    return bits;
+    return __builtin_bit_cast(uint32_t, x);
 }
 
 // `n_rows` rows and k terms to tiles, [row / 16][term / 32]; what is missing in them becomes zero.
@@ -54,13 +53,7 @@ void pack_panel(const float* b, int64_t k, uint32_t* to) {
 }
 
 // Tiles 0-3: sums, [rows][columns]; 4, 5: A; 6, 7: B.
-struct alignas(64) TileConfig {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-};
-constexpr TileConfig kTileConfig = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
-static_assert(sizeof(TileConfig) == 64);
+constexpr simd::TileConfig kTileConfig = {1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
 
 // Two tiles of rows with two panels; where there is only one, the other's sums are not read.
 void multiply_tiles(const uint16_t* a0, const uint16_t* a1, const uint32_t* b0, const uint32_t* b1, int64_t n_tiles,

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "kernels/layout.h"
+#include "train/flush_denormals.h"
 #include "train/net_impl.h"
 
 namespace sterna::train {
@@ -66,6 +67,9 @@ Result<std::unique_ptr<Net>> Net::create(const NetConfig& config, uint64_t seed,
         return fail(ErrorCode::kBadArgument,
                     "rope_base {}, norm_epsilon {}, init_deviation {}: expected positive numbers", config.rope_base,
                     config.norm_epsilon, config.init_deviation);
+    if (config.bf16 && !FlushDenormals::kWorks)
+        return fail(ErrorCode::kUnsupported,
+                    "bf16: not on this machine, whose denormal numbers cannot be flushed here");
     if (config.ternary && !config.bitnet)
         return fail(ErrorCode::kBadArgument, "ternary: wanted for a bitnet network only");
     if (config.int8_gradients && (!config.ternary || config.bf16))

@@ -40,19 +40,7 @@ bool same_as_scalar(GemmFn gemm) {
     };
     fill(a, kRows * kTerms);
     fill(b, kTerms * kWide);
-    GemmArgs args = {.m = kRows,
-                     .n = kColumns,
-                     .k = kTerms,
-                     .a = a,
-                     .a_row = kTerms,
-                     .a_term = 1,
-                     .a_group = kPanelRows * kTerms,
-                     .b = b,
-                     .b_rows = kTerms,
-                     .b_columns = kWide,
-                     .c = expected,
-                     .c_row = kColumns,
-                     .add = false};
+    GemmArgs args = rows_times(a, kTerms, kRows, kTerms, b, kColumns, expected);
     kScalarNetKernels.gemm_bf16(args);
     args.c = got;
     gemm(args);

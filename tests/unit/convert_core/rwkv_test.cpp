@@ -3,36 +3,21 @@
 #include <cstring>
 
 #include "convert/hf_model.h"
+#include "harness.h"
 #include "support.h"
+#include "support/rwkv_file.h"
 #include "support/testdata.h"
 
 namespace sterna {
 namespace {
 
-// The file of rwkv.cpp: u32 magic, version, n_vocab, n_embed, n_layer, type; per tensor u32 rank, key length, type, extents
-// fastest first, key, data. Its matrices are those of GGUF.
-Tensors read_rwkv_cpp(const std::string& file) {
+Tensors values_of(const RwkvFile& file) {
     Tensors tensors;
-    auto u32 = [&](size_t at) {
-        uint32_t value = 0;
-        std::memcpy(&value, file.data() + at, sizeof(value));
-        return value;
-    };
-    for (size_t at = 24; at + 12 <= file.size();) {
-        const uint32_t rank = u32(at), key_length = u32(at + 4);
-        at += 12;
-        Values tensor;
-        size_t n = 1;
-        for (uint32_t i = 0; i < rank; ++i, at += 4) {
-            tensor.shape.insert(tensor.shape.begin(), u32(at));
-            n *= u32(at);
-        }
-        std::string key = file.substr(at, key_length);
-        at += key_length;
-        tensor.values.resize(n);
-        std::memcpy(tensor.values.data(), file.data() + at, n * sizeof(float));
-        at += n * sizeof(float);
-        tensors[key] = std::move(tensor);
+    for (const auto& [name, tensor] : file.tensors) {
+        Values& values = tensors[name];
+        values.shape.assign(tensor.shape.rbegin(), tensor.shape.rend());
+        values.values.resize(tensor.data.size() / sizeof(float));
+        std::memcpy(values.values.data(), tensor.data.data(), tensor.data.size());
     }
     return tensors;
 }
@@ -119,49 +104,33 @@ protected:
     void SetUp() override {
         const auto path = shared_testdata("models/rwkv/tiny-rwkv-7v0-834K-FP32.bin");
         if (!path) GTEST_SKIP() << "no shared test data";
-        original_ = read_rwkv_cpp(read_file(*path));
+        original_ = values_of(parse_rwkv_file(*read_whole_file(path->string())));
+        for (const auto& [name, tensor] : original_) {
+            wanted_[rwkv_gguf_name(name)] = tensor.values;
+            // The first layer's unused values are its rates once more.
+            for (const char* n : {"0", "1", "2"})
+                if (name == std::string("blocks.0.att.a") + n)
+                    wanted_[std::string("blk.0.time_mix_v") + n + ".weight"] = tensor.values;
+        }
     }
 
     // Every tensor of the converted checkpoint is the original's.
     void expect_original(const std::string& path) {
         auto model = HfModel::open(path);
         ASSERT_TRUE(model) << model.error().message;
-        size_t n = 0;
         for (const SourceTensor& tensor : (*model)->tensors()) {
             std::vector<float> values(size_t(tensor.n_rows() * tensor.row_elements()));
             const Status status = (*model)->read_rows(tensor, 0, tensor.n_rows(), values);
             ASSERT_TRUE(status) << status.error().message;
-            const std::string name = original_name(tensor.name);
-            const auto wanted = original_.find(name);
-            ASSERT_NE(wanted, original_.end()) << tensor.name << " as " << name;
-            EXPECT_EQ(values, wanted->second.values) << tensor.name;
-            ++n;
+            const auto wanted = wanted_.find(tensor.name);
+            ASSERT_NE(wanted, wanted_.end()) << tensor.name;
+            EXPECT_EQ(values, wanted->second) << tensor.name;
         }
-        // The first layer's three unused tensors come on top.
-        EXPECT_EQ(n, original_.size() + 3);
-    }
-
-    std::string original_name(std::string name) const {
-        const std::pair<const char*, const char*> parts[] = {{"blk.", "blocks."},
-                                                             {"token_embd_norm", "blocks.0.ln0"},
-                                                             {"token_embd", "emb"},
-                                                             {"output_norm", "ln_out"},
-                                                             {"attn_norm_2", "ln2"},
-                                                             {"attn_norm", "ln1"},
-                                                             {"time_mix_lerp_fused", "att.x_rwkvag"},
-                                                             {"time_mix_ln", "att.ln_x"},
-                                                             {"time_mix_", "att."},
-                                                             {"channel_mix_lerp_k", "ffn.x_k"},
-                                                             {"channel_mix_", "ffn."}};
-        if (name == "output.weight") return "head.weight";
-        for (const auto& [from, to] : parts)
-            if (const size_t at = name.find(from); at != std::string::npos) name.replace(at, std::strlen(from), to);
-        if (name.starts_with("blocks.0.att.v") && name != "blocks.0.att.value.weight") name[13] = 'a';
-        if (!original_.contains(name) && name.ends_with(".weight")) name.resize(name.size() - 7);
-        return name;
+        EXPECT_EQ((*model)->tensors().size(), wanted_.size());
     }
 
     Tensors original_;
+    std::map<std::string, std::vector<float>> wanted_;  // by GGUF name
     Folder folder_;
 };
 
