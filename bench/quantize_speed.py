@@ -5,7 +5,8 @@
 
 The file has random weights in a real shape (bench/make_model). Both programs run once unmeasured per type in turn order that
 alternates, page cache warm; both write to the same folder, and what each wrote is removed before the next. Needs llama-cpp-python, built
-for this machine. "Copy" is what reading the source and writing as many bytes as the target has takes: plain read() and write() calls.
+for this machine. "Copy" is what reading the source and writing as many bytes as the target has takes: plain read() and write() calls and, as sterna does and
+llama.cpp does not, an fsync().
 """
 
 import argparse
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 
-TYPES = "Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q6_K Q5_K_S Q4_K_S Q3_K_S Q2_K IQ4_NL IQ4_XS TQ1_0 TQ2_0".split()
+TYPES = "F16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q6_K Q5_K_S Q4_K_S Q3_K_S Q2_K IQ4_NL IQ4_XS TQ1_0 TQ2_0".split()
 PEER = """
 import ctypes, sys, time, llama_cpp as llama
 quiet = llama.llama_log_callback(lambda level, text, data: None)
@@ -50,6 +51,7 @@ def copy_seconds(source, target, n_bytes):
         left = n_bytes
         while left > 0:
             left -= file.write(memoryview(buffer)[: min(left, len(buffer))])
+        os.fsync(file.fileno())
     seconds = time.perf_counter() - start
     target.unlink()
     return seconds

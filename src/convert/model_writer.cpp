@@ -3,13 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <condition_variable>
-#include <cstring>
-#include <deque>
 #include <filesystem>
-#include <memory>
 #include <mutex>
 #include <optional>
-#include <thread>
 
 #include "base/sha256.h"
 #include "convert/lossless.h"
@@ -20,131 +16,95 @@ namespace sterna {
 namespace {
 
 // Part of what a resumed write must match: raised when any encoder gives other bytes.
-constexpr std::string_view kJournalHead = "sterna model journal 1";
-constexpr int64_t kChunkElements = 1 << 15;  // one task: its floats fit into a core's cache
+constexpr std::string_view kJournalHead = "sterna model journal 2";
+constexpr int64_t kPieceElements = 1 << 15;  // one task: its floats fit into a core's cache
 constexpr int64_t kMaxRowElements = 1 << 26;
-constexpr uint64_t kBatchBytes = 8 << 20;  // handed to the writing thread at once
-constexpr size_t kQueued = 2;              // batches that wait to be written
-constexpr int64_t kMeasuredRows = 64;      // of each tensor, spread evenly: its error is known to a percent
+constexpr uint64_t kCopiedBytes = 1 << 20;  // one task, where bytes stay as they are
+constexpr uint64_t kReadBytes = 8 << 20;    // of a file that is gone on with, at once
+constexpr uint64_t kStepBytes = 8 << 20;    // of the source, between two words on progress
+constexpr int64_t kMeasuredRows = 64;       // of each tensor, spread evenly: its error is known to a percent
 
-// What lies between encoding and the disk: a thread that hashes and writes batches in order.
+// A tensor's pieces on their way to the disk. Many threads put them, in about their order: each is written by the thread that
+// has it, and hashed, in order, by a thread that finds nobody at it. So no core waits while others work.
 class Output {
 public:
-    Output(std::vector<PartialFile>& files, Journal& journal)
-        : files_(files), journal_(journal), thread_([this] { work(); }) {}
+    explicit Output(int n_threads) : slots_(size_t(n_threads) * kSlotsPerThread) {}
 
-    ~Output() {
-        {
-            std::lock_guard lock(mutex_);
-            closing_ = true;
+    // What follows is a tensor's, which begins there.
+    void begin(PartialFile& file, uint64_t offset) {
+        file_ = &file;
+        offset_ = offset;
+        next_ = 0;
+        hash_.emplace();
+    }
+
+    // A buffer for a piece's bytes. Waits while the piece is far ahead of what is hashed. Returns: null after a failure.
+    std::vector<uint8_t>* claim(int64_t piece) {
+        std::unique_lock lock(mutex_);
+        hashed_.wait(lock, [&] { return piece - next_ < int64_t(slots_.size()) || failure_; });
+        return failure_ ? nullptr : &slot(piece).buffer;
+    }
+
+    // The piece's bytes, at `at` in the tensor. They stay the caller's until the tensor's digest is known, unless they are in the
+    // buffer.
+    void put(int64_t piece, uint64_t at, Bytes bytes) {
+        if (Status written = file_->write(offset_ + at, bytes); !written) return fail_with(std::move(written).error());
+        std::unique_lock lock(mutex_);
+        slot(piece).bytes = bytes;
+        slot(piece).ready = true;
+        if (hashing_) return;
+        hashing_ = true;
+        for (Slot* next; (next = &slot(next_))->ready && !failure_;) {
+            lock.unlock();
+            hash_->update(next->bytes);
+            lock.lock();
+            next->ready = false;
+            ++next_;
+            hashed_.notify_all();
         }
-        changed_.notify_all();
-        thread_.join();
+        hashing_ = false;
     }
 
-    struct Batch {
-        size_t file;
-        uint64_t offset;
-        std::vector<uint8_t> owned;
-        Bytes bytes;             // of `owned`, or of the source
-        TensorReport* finished;  // with a tensor's last batch: takes the digest
-        size_t index;            // of that tensor
-    };
-
-    // Waits for room. Returns: false when writing has failed.
-    bool put(Batch batch) {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return queue_.size() < kQueued || failure_; });
-        if (failure_) return false;
-        queue_.push_back(std::move(batch));
-        changed_.notify_all();
-        return true;
-    }
-
-    // A buffer whose content has been written.
-    std::vector<uint8_t> take_buffer() {
+    // Others stop at their next claim().
+    void fail_with(Error error) {
         std::lock_guard lock(mutex_);
-        if (free_.empty()) return {};
-        std::vector<uint8_t> buffer = std::move(free_.back());
-        free_.pop_back();
-        return buffer;
+        if (!failure_) failure_ = std::move(error);
+        hashed_.notify_all();
     }
 
-    // Waits until all is written.
-    Status drain() {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return (queue_.empty() && !busy_) || failure_; });
+    // When all pieces have been put: the digest of n bytes.
+    Result<std::string> finish(uint64_t n) {
         if (failure_) return std::unexpected(*failure_);
-        return {};
+        file_->flush_early(offset_, n);
+        return hex_text(hash_->finish());
     }
 
 private:
-    void work() {
-        std::unique_lock lock(mutex_);
-        while (true) {
-            changed_.wait(lock, [&] { return !queue_.empty() || closing_; });
-            if (queue_.empty()) return;
-            Batch batch = std::move(queue_.front());
-            queue_.pop_front();
-            busy_ = true;
-            lock.unlock();
-            Status status = failure_ ? Status() : write(batch);
-            lock.lock();
-            busy_ = false;
-            if (!status && !failure_) failure_ = std::move(status).error();
-            if (!batch.owned.empty()) free_.push_back(std::move(batch.owned));
-            changed_.notify_all();
-        }
-    }
+    static constexpr int kSlotsPerThread = 16;
 
-    Status write(Batch& batch) {
-        if (!hash_) hash_.emplace();
-        STERNA_CHECK(files_[batch.file].write(batch.offset, batch.bytes));
-        files_[batch.file].flush_early(batch.offset, batch.bytes.size());
-        hash_->update(batch.bytes);
-        if (!batch.finished) return {};
-        TensorReport& report = *batch.finished;
-        report.sha256 = hex_text(hash_->finish());
-        hash_.reset();
-        return journal_.append(fmt::format("{} {} {:a} {:a} {}", batch.index, report.sha256, report.rmse,
-                                           report.relative, report.finite ? "finite" : "not-finite"));
-    }
+    struct Slot {
+        std::vector<uint8_t> buffer;
+        Bytes bytes;
+        bool ready = false;
+    };
+    Slot& slot(int64_t piece) { return slots_[size_t(piece) % slots_.size()]; }
 
-    std::vector<PartialFile>& files_;
-    Journal& journal_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::deque<Batch> queue_;
-    std::vector<std::vector<uint8_t>> free_;
+    std::vector<Slot> slots_;
+    PartialFile* file_ = nullptr;
+    uint64_t offset_ = 0;
     std::optional<Sha256> hash_;
+    std::mutex mutex_;  // of all below
+    std::condition_variable hashed_;
+    int64_t next_ = 0;      // the piece to be hashed next
+    bool hashing_ = false;  // a thread is at it
     std::optional<Error> failure_;
-    bool busy_ = false, closing_ = false;
-    std::thread thread_;
 };
 
-// Whether none of the values is infinite or no number: an exponent of all ones carries into the sign.
-bool all_finite(const float* values, int64_t n) {
-    constexpr int64_t kLanes = 16;  // a number of them that the compiler knows becomes vector instructions
-    uint32_t seen[kLanes] = {};
-    auto look = [&](const float* from, int64_t lanes) {
-        uint32_t bits[kLanes] = {};
-        std::memcpy(bits, from, size_t(lanes) * sizeof(float));
-        for (int64_t lane = 0; lane < kLanes; ++lane) seen[lane] |= (bits[lane] & 0x7fffffffu) + 0x00800000u;
-    };
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) look(values + i, kLanes);
-    look(values + i, n - i);
-    uint32_t any = 0;
-    for (uint32_t lane : seen) any |= lane;
-    return (any & 0x80000000u) == 0;
-}
-
-// One chunk's share of a tensor's report.
-struct ChunkReport {
+// One piece's share of a tensor's report.
+struct PieceReport {
     double error = 0.0, squares = 0.0;
     int64_t n = 0;
     bool finite = true;
-    Status status;
 };
 
 struct Scratch {
@@ -167,12 +127,11 @@ public:
     int64_t row_bytes() const { return row_bytes_; }
 
     // Rows [first, first + n) to blocks.
-    void encode(int64_t first, int64_t n, uint8_t* to, Scratch& scratch, ChunkReport& report) const {
+    Status encode(int64_t first, int64_t n, uint8_t* to, Scratch& scratch, PieceReport& report) const {
         scratch.values.resize(size_t(n * n_cols_));
-        report.status = source_.read_rows(tensor_, first, n, scratch.values);
-        if (!report.status) return;
+        STERNA_CHECK(source_.read_rows(tensor_, first, n, scratch.values));
         const float* values = scratch.values.data();
-        report.finite = all_finite(values, n * n_cols_);
+        report.finite = all_finite({values, size_t(n * n_cols_)});
         if (traits_.type == tensor_.exact && encode_lossless(traits_.type, values, to, n * n_cols_)) {
             // The source was packed on this very grid.
         } else if (options_.encoder && options_.encoder->handles(tensor_, traits_.type)) {
@@ -187,10 +146,11 @@ public:
             }
         }
         if (options_.measure_error) measure(first, n, to, scratch, report);
+        return {};
     }
 
 private:
-    void measure(int64_t first, int64_t n, const uint8_t* blocks, Scratch& scratch, ChunkReport& report) const {
+    void measure(int64_t first, int64_t n, const uint8_t* blocks, Scratch& scratch, PieceReport& report) const {
         scratch.decoded.resize(size_t(n_cols_));
         for (int64_t row = (first + stride_ - 1) / stride_ * stride_; row < first + n; row += stride_) {
             const float* values = scratch.values.data() + (row - first) * n_cols_;
@@ -215,7 +175,12 @@ private:
 class ModelWriter {
 public:
     ModelWriter(const ModelSource& source, const TypePlan& plan, ThreadPool& pool, const WriteOptions& options)
-        : source_(source), plan_(plan), pool_(pool), options_(options), scratch_(size_t(pool.size())) {}
+        : source_(source),
+          plan_(plan),
+          pool_(pool),
+          options_(options),
+          scratch_(size_t(pool.size())),
+          output_(pool.size()) {}
 
     Result<WriteReport> run(const std::string& path) {
         STERNA_CHECK(prepare(path));
@@ -352,8 +317,8 @@ private:
                  std::vector<uint8_t>& buffer) const {
         const Place place = place_of(tensor);
         Sha256 hash;
-        for (uint64_t at = 0; at < report.n_bytes; at += kBatchBytes) {
-            buffer.resize(size_t(std::min(kBatchBytes, report.n_bytes - at)));
+        for (uint64_t at = 0; at < report.n_bytes; at += kReadBytes) {
+            buffer.resize(size_t(std::min(kReadBytes, report.n_bytes - at)));
             if (!files[place.file].read(place.offset + at, buffer)) return false;
             hash.update(buffer);
         }
@@ -373,95 +338,84 @@ private:
     Status write_all(Journal& journal, std::vector<PartialFile>& files, size_t n_done) {
         for (size_t i = 0; i < files.size(); ++i) STERNA_CHECK(files[i].write(0, files_[i].header));
         const auto tensors = source_.tensors();
-        for (size_t i = 0; i < n_done; ++i) progress_.done_bytes += source_size(tensors[i]);
+        for (size_t i = 0; i < n_done; ++i) done_bytes_ += source_size(tensors[i]);
         progress_.total_bytes = source_.source_bytes();
-        Output output(files, journal);
         for (size_t i = n_done; i < tensors.size(); ++i) {
             progress_.tensor = tensors[i].name;
-            const bool copied = plan_.types[i] == tensors[i].exact && !tensors[i].stored.empty();
-            Result<bool> going = copied ? copy(output, i) : encode(output, i);
-            if (!going) return std::unexpected(std::move(going).error());
-            if (!*going) break;                        // drain() says why
-            if (copied) STERNA_CHECK(output.drain());  // the bytes are the source's own
+            tell(done_bytes_);
+            TensorReport& report = report_.tensors[i];
+            const Place place = place_of(i);
+            output_.begin(files[place.file], place.offset);
+            if (plan_.types[i] == tensors[i].exact && !tensors[i].stored.empty())
+                copy(tensors[i]);
+            else
+                encode(tensors[i], plan_.types[i], report);
+            STERNA_TRY(digest, output_.finish(report.n_bytes));
+            report.sha256 = std::move(digest);
+            STERNA_CHECK(journal.append(fmt::format("{} {} {:a} {:a} {}", i, report.sha256, report.rmse,
+                                                    report.relative, report.finite ? "finite" : "not-finite")));
             source_.release(tensors[i]);
         }
-        return output.drain();
+        tell(done_bytes_);
+        return {};
     }
 
     static uint64_t source_size(const SourceTensor& tensor) {
         return dtype_bytes(tensor.exact, uint64_t(tensor.row_elements() * tensor.n_rows())).value_or(0);
     }
 
-    Status step(uint64_t n_source_bytes) {
-        progress_.done_bytes += n_source_bytes;
-        if (options_.progress) options_.progress(progress_);
+    // After each piece, on its thread. The caller's own one tells of progress.
+    void step(uint64_t n_source_bytes, int worker) {
+        const uint64_t done = done_bytes_.fetch_add(n_source_bytes, std::memory_order_relaxed) + n_source_bytes;
         if (options_.cancel && options_.cancel->load(std::memory_order_relaxed))
-            return fail(ErrorCode::kCancelled, "{}: stopped at {}", files_[0].path, progress_.tensor);
-        return {};
+            output_.fail_with(
+                {ErrorCode::kCancelled, fmt::format("{}: stopped at {}", files_[0].path, progress_.tensor)});
+        if (worker == 0 && done - progress_.done_bytes >= kStepBytes) tell(done);
     }
 
-    Result<bool> copy(Output& output, size_t index) {
-        const SourceTensor& tensor = source_.tensors()[index];
-        const Place place = place_of(index);
-        for (uint64_t at = 0; at < tensor.stored.size(); at += kBatchBytes) {
-            const uint64_t n = std::min<uint64_t>(kBatchBytes, tensor.stored.size() - at);
-            const bool last = at + n == tensor.stored.size();
-            if (!output.put({place.file,
-                             place.offset + at,
-                             {},
-                             tensor.stored.subspan(size_t(at), size_t(n)),
-                             last ? &report_.tensors[index] : nullptr,
-                             index}))
-                return false;
-            STERNA_CHECK(step(n));
-        }
-        return true;
+    void tell(uint64_t done) {
+        progress_.done_bytes = done;
+        if (options_.progress) options_.progress(progress_);
     }
 
-    Result<bool> encode(Output& output, size_t index) {
-        const SourceTensor& tensor = source_.tensors()[index];
-        TensorReport& report = report_.tensors[index];
-        const TensorEncoder encoder(source_, tensor, plan_.types[index], options_);
-        const Place place = place_of(index);
+    void copy(const SourceTensor& tensor) {
+        const uint64_t n_pieces = (tensor.stored.size() + kCopiedBytes - 1) / kCopiedBytes;
+        pool_.run(int(n_pieces), [&](int piece, int worker) {
+            if (!output_.claim(piece)) return;
+            const uint64_t at = uint64_t(piece) * kCopiedBytes;
+            const Bytes bytes = tensor.stored.subspan(at, std::min(kCopiedBytes, tensor.stored.size() - at));
+            output_.put(piece, at, bytes);
+            step(bytes.size(), worker);
+        });
+    }
+
+    void encode(const SourceTensor& tensor, DType type, TensorReport& report) {
+        const TensorEncoder encoder(source_, tensor, type, options_);
         const int64_t n_rows = tensor.n_rows();
-        const int64_t rows_per_chunk = std::max<int64_t>(1, kChunkElements / tensor.row_elements());
-        // The last batch of a tensor leaves threads idle for a moment, so batches are no smaller than they have to be.
-        const int64_t chunks_per_batch = std::max<int64_t>(
-            pool_.size(), int64_t(kBatchBytes) / std::max<int64_t>(1, rows_per_chunk * encoder.row_bytes()));
-        const int64_t rows_per_batch = rows_per_chunk * chunks_per_batch;
+        const int64_t rows_per_piece = std::max<int64_t>(1, kPieceElements / tensor.row_elements());
+        const int64_t n_pieces = (n_rows + rows_per_piece - 1) / rows_per_piece;
         const uint64_t source_row = source_size(tensor) / uint64_t(n_rows);
-        ChunkReport total;
-        for (int64_t first = 0; first < n_rows; first += rows_per_batch) {
-            const int64_t n = std::min(rows_per_batch, n_rows - first);
-            const int64_t n_chunks = (n + rows_per_chunk - 1) / rows_per_chunk;
-            std::vector<uint8_t> blocks = output.take_buffer();
-            blocks.resize(size_t(n * encoder.row_bytes()));
-            std::vector<ChunkReport> parts{size_t(n_chunks)};
-            pool_.run(int(n_chunks), [&](int chunk, int worker) {
-                const int64_t begin = chunk * rows_per_chunk, rows = std::min(rows_per_chunk, n - begin);
-                encoder.encode(first + begin, rows, blocks.data() + begin * encoder.row_bytes(),
-                               scratch_[size_t(worker)], parts[size_t(chunk)]);
-            });
-            for (ChunkReport& part : parts) {
-                if (!part.status) return std::unexpected(std::move(part.status).error());
-                total.error += part.error;
-                total.squares += part.squares;
-                total.n += part.n;
-                total.finite = total.finite && part.finite;
-            }
-            const bool last = first + n == n_rows;
-            if (last) {
-                report.rmse = total.n ? std::sqrt(total.error / double(total.n)) : 0.0;
-                report.relative = total.squares > 0.0 ? std::sqrt(total.error / total.squares) : 0.0;
-                report.finite = total.finite;
-            }
-            const Bytes bytes = blocks;
-            if (!output.put({place.file, place.offset + uint64_t(first * encoder.row_bytes()), std::move(blocks), bytes,
-                             last ? &report : nullptr, index}))
-                return false;
-            STERNA_CHECK(step(uint64_t(n) * source_row));
+        std::vector<PieceReport> parts{size_t(n_pieces)};
+        pool_.run(int(n_pieces), [&](int piece, int worker) {
+            std::vector<uint8_t>* blocks = output_.claim(piece);
+            if (!blocks) return;
+            const int64_t first = piece * rows_per_piece, rows = std::min(rows_per_piece, n_rows - first);
+            blocks->resize(size_t(rows * encoder.row_bytes()));
+            Status status = encoder.encode(first, rows, blocks->data(), scratch_[size_t(worker)], parts[size_t(piece)]);
+            if (!status) return output_.fail_with(std::move(status).error());
+            output_.put(piece, uint64_t(first * encoder.row_bytes()), *blocks);
+            step(uint64_t(rows) * source_row, worker);
+        });
+        PieceReport total;
+        for (const PieceReport& part : parts) {
+            total.error += part.error;
+            total.squares += part.squares;
+            total.n += part.n;
+            total.finite = total.finite && part.finite;
         }
-        return true;
+        report.rmse = total.n ? std::sqrt(total.error / double(total.n)) : 0.0;
+        report.relative = total.squares > 0.0 ? std::sqrt(total.error / total.squares) : 0.0;
+        report.finite = total.finite;
     }
 
     const ModelSource& source_;
@@ -473,6 +427,8 @@ private:
     std::string identity_;
     WriteReport report_;
     WriteProgress progress_;
+    std::atomic<uint64_t> done_bytes_{0};
+    Output output_;
 };
 
 }  // namespace

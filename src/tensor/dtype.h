@@ -60,4 +60,7 @@ std::string dtype_name_of_number(uint32_t number);
 // Returns: bytes of n elements; nothing when n is no multiple of the block or the size overflows.
 std::optional<uint64_t> dtype_bytes(DType type, uint64_t n);
 
+// Whether none of the values is infinite or no number.
+bool all_finite(std::span<const float> values);
+
 }  // namespace sterna

@@ -3,6 +3,7 @@
 
 #include "base/half.h"
 #include "kernels/kernels.h"
+#include "tensor/dtype.h"
 #include "tensor/dtype_blocks.h"
 #include "tensor/dtype_codec.h"
 #include "tensor/encode_table.h"
@@ -94,3 +95,11 @@ void decode_f16(const uint8_t* from, float* to, int64_t n) {
 }
 
 }  // namespace sterna::detail
+
+namespace sterna {
+
+bool all_finite(std::span<const float> values) {
+    return detail::encoders().all_finite(values.data(), int64_t(values.size()));
+}
+
+}  // namespace sterna

@@ -15,7 +15,7 @@ struct Effort {
     int n_refits;
 };
 
-// Calls body(values, runs, n_blocks, first block) for eight blocks of kN values at a time. kLargeMatter: given weights,
+// Calls body(runs, n_blocks, first block) for eight blocks of kN values at a time. kLargeMatter: given weights,
 // emphasize_large().
 template <typename Block, int kN, bool kWeighted, bool kLargeMatter, typename Body>
 inline void each_eight(const float* from, uint8_t* to, int64_t n, const float* importance, Body body) {
@@ -42,46 +42,38 @@ inline void each_eight(const float* from, uint8_t* to, int64_t n, const float* i
             if (kLargeMatter) sum = emphasize_large<kN>(runs.x, sum_of_squares<kN>(runs.x) / all(float(kN)), runs.w);
             normalize<kN>(runs.w, sum, float(kN));
         }
-        body(values, runs, count, reinterpret_cast<Block*>(to) + first);
+        body(runs, count, reinterpret_cast<Block*>(to) + first);
     }
 }
 
-template <typename Levels, int kN>
-inline void symmetric_levels(const float* x, float id, uint8_t* levels) {
-    for (int i = 0; i < kN; ++i) levels[i] = uint8_t(int(Levels::nearest(x[i] * id)) + Levels::kZero);
+template <typename Levels>
+inline I8 symmetric_level(F8 t) {
+    if constexpr (requires { Levels::kZero; })
+        return __builtin_convertvector(Levels::nearest(t), I8) + Levels::kZero;
+    else
+        return Levels::place(t);
 }
 
-template <int kN>
-inline void offset_levels(const float* x, float id, float m, float high, uint8_t* levels) {
-    for (int i = 0; i < kN; ++i) levels[i] = uint8_t(int(round_even(clamped((x[i] - m) * id, 0.0f, high))));
-}
-
-template <int kN>
-inline void iq4_levels(const float* x, float id, uint8_t* levels) {
-    for (int i = 0; i < kN; ++i) {
-        const float t = x[i] * id;
-        int level = 0;
-        for (int k = 0; k < 15; ++k) level += t >= 0.5f * (kIq4Levels[k] + kIq4Levels[k + 1]);
-        levels[i] = uint8_t(level);
-    }
+inline I8 offset_level(F8 t, float high) {
+    return __builtin_convertvector(round_even(clamped(t, 0.0f, high)), I8);
 }
 
 // ---- Blocks of 32 with one scale.
 
-template <typename Block, int kZero, bool kWeighted>
+template <typename Block, typename Levels, bool kWeighted>
 inline void encode_symmetric(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort) {
-    using Levels = Uniform<-kZero, kZero - 1>;
     each_eight<Block, 32, kWeighted, true>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, Block* blocks) {
+        from, to, n, importance, [&](const Runs<32>& runs, int count, Block* blocks) {
             const F8 d = fit_scale<Levels, 32, kWeighted, true>(runs, effort.low, effort.high, effort.n_refits);
             const F8 id = inverse(d);
+            const I8 halves = half_bits(d);
+            uint8_t levels[kLanes * 32];
+            store_levels<32>(levels, [&](int i) { return symmetric_level<Levels>(runs.x[i] * id); });
             for (int b = 0; b < count; ++b) {
-                uint8_t levels[32];
-                symmetric_levels<Levels, 32>(x + 32 * b, id[b], levels);
-                store_half(blocks[b].d, d[b]);
+                store_half(blocks[b].d, halves, b);
                 uint8_t* qh = nullptr;
                 if constexpr (requires { blocks[b].qh; }) qh = blocks[b].qh;
-                put_nibbles(blocks[b].qs, qh, levels);
+                put_nibbles(blocks[b].qs, qh, levels + 32 * b);
             }
         });
 }
@@ -89,80 +81,46 @@ inline void encode_symmetric(const float* from, uint8_t* to, int64_t n, const fl
 template <typename Block, int kMaxQ, bool kWeighted>
 inline void encode_offset(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort) {
     each_eight<Block, 32, kWeighted, true>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, Block* blocks) {
+        from, to, n, importance, [&](const Runs<32>& runs, int count, Block* blocks) {
             Totals totals;
             const ScaleOffset fit =
                 fit_scale_offset<kMaxQ, 32, kWeighted, true, false>(runs, effort.low, effort.n_refits, totals);
             const F8 id = inverse(fit.d);
+            const I8 halves = half_bits(fit.d), half_mins = half_bits(fit.m);
+            uint8_t levels[kLanes * 32];
+            store_levels<32>(levels, [&](int i) { return offset_level((runs.x[i] - fit.m) * id, float(kMaxQ)); });
             for (int b = 0; b < count; ++b) {
-                uint8_t levels[32];
-                offset_levels<32>(x + 32 * b, id[b], fit.m[b], float(kMaxQ), levels);
-                store_half(blocks[b].d, fit.d[b]);
-                store_half(blocks[b].m, fit.m[b]);
+                store_half(blocks[b].d, halves, b);
+                store_half(blocks[b].m, half_mins, b);
                 uint8_t* qh = nullptr;
                 if constexpr (requires { blocks[b].qh; }) qh = blocks[b].qh;
-                put_nibbles(blocks[b].qs, qh, levels);
+                put_nibbles(blocks[b].qs, qh, levels + 32 * b);
             }
         });
 }
 
-template <bool kWeighted>
-inline void encode_iq4_nl_with(const float* from, uint8_t* to, int64_t n, const float* importance,
-                               const Effort& effort) {
-    each_eight<BlockIQ4_NL, 32, kWeighted, true>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockIQ4_NL* blocks) {
-            const F8 d = fit_scale<Iq4, 32, kWeighted, true>(runs, effort.low, effort.high, effort.n_refits);
-            const F8 id = inverse(d);
-            for (int b = 0; b < count; ++b) {
-                uint8_t levels[32];
-                iq4_levels<32>(x + 32 * b, id[b], levels);
-                store_half(blocks[b].d, d[b]);
-                put_nibbles(blocks[b].qs, nullptr, levels);
-            }
-        });
-}
-
-template <bool kWeighted>
-inline F8 error_and_sums(const Runs<32>& runs, F8 d, Sums& sums) {
-    using Levels = Uniform<-127, 127>;
-    const F8 id = inverse(d);
-    F8 error = {};
-    sums = Sums();
-    for (int i = 0; i < 32; ++i) {
-        const F8 x = runs.x[i], q = Levels::nearest(x * id), e = x - d * q;
-        error += kWeighted ? runs.w[i] * (e * e) : e * e;
-        const F8 wq = kWeighted ? runs.w[i] * q : q;
-        sums.xq += wq * x;
-        sums.qq += wq * q;
-    }
-    return error;
-}
-
-// A search gains little at 8 bits: the plain scale, or what least squares makes of its levels. The gain's own rounding
-// errors would be as large as the differences, so errors are summed themselves.
+// A search gains little at 8 bits: the largest value meets the outermost level, and then the scale that least squares makes of
+// those levels. The nearest half to that solution loses no more than the half before, and levels that are nearer only gain.
 template <bool kWeighted>
 inline void encode_q8_0_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     using Levels = Uniform<-127, 127>;
     each_eight<BlockQ8_0, 32, kWeighted, false>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockQ8_0* blocks) {
+        from, to, n, importance, [&](const Runs<32>& runs, int count, BlockQ8_0* blocks) {
             const F8 zero = {};
-            F8 top = largest(runs);
-            top = top < zero ? -top : top;
-            F8 d = through_half(top / 127.0f);
-            Sums sums, unused;
-            const F8 error = error_and_sums<kWeighted>(runs, d, sums);
-            F8 refitted = through_half(sums.xq / sums.qq);
-            refitted = sums.qq > zero ? refitted : d;
-            const F8 new_error = error_and_sums<kWeighted>(runs, refitted, unused);
-            d = new_error < error ? refitted : d;
+            F8 top = zero;
+            for (int i = 0; i < 32; ++i) top = larger(as_float(as_bits(runs.x[i]) & 0x7fffffff), top);
+            const F8 plain = through_half(top / 127.0f), over = inverse(plain);
+            Sums sums;
+            sums_at<Levels, 32, kWeighted, 1>(runs, &over, &sums);
+            const F8 d = sums.qq > zero ? through_half(sums.xq / sums.qq) : plain;
             const F8 id = inverse(d);
+            const I8 halves = half_bits(d);
+            uint8_t levels[kLanes * 32];
+            store_levels<32>(levels,
+                             [&](int i) { return __builtin_convertvector(Levels::nearest(runs.x[i] * id), I8) & 255; });
             for (int b = 0; b < count; ++b) {
-                store_half(blocks[b].d, d[b]);
-                const float* values = x + 32 * b;
-                const float each = id[b];
-                int8_t levels[32];  // apart: the compiler takes the block for an alias of the values
-                for (int k = 0; k < 32; ++k) levels[k] = int8_t(int(Levels::nearest(values[k] * each)));
-                memcpy(blocks[b].qs, levels, sizeof levels);
+                store_half(blocks[b].d, halves, b);
+                memcpy(blocks[b].qs, levels + 32 * b, 32);
             }
         });
 }
@@ -179,6 +137,13 @@ struct Mxfp4 {
         for (int k = 0; k < 14; ++k)
             q = t >= all(0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1])) ? all(kMxfp4Levels[k + 1]) : q;
         return q;
+    }
+
+    // Sign and magnitude, as blocks hold them.
+    static inline I8 code(F8 t) {
+        I8 place = {};
+        for (int k = 0; k < 14; ++k) place -= t >= all(0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1]));
+        return place >= 7 ? place - 7 : 15 - place;
     }
 };
 
@@ -202,7 +167,7 @@ inline F8 mxfp4_error(const Runs<32>& runs, I8 e) {
 template <bool kWeighted>
 inline void mxfp4_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     each_eight<BlockMXFP4, 32, kWeighted, true>(
-        from, to, n, importance, [&](const float* x, const Runs<32>& runs, int count, BlockMXFP4* blocks) {
+        from, to, n, importance, [&](const Runs<32>& runs, int count, BlockMXFP4* blocks) {
             // floor(log2 |top|) + 127; 0 for subnormals
             const I8 exponent = (as_bits(largest(runs)) >> 23) & 255;
             auto limited = [](I8 e) {
@@ -212,16 +177,11 @@ inline void mxfp4_with(const float* from, uint8_t* to, int64_t n, const float* i
             const I8 low = limited(exponent - 2), high = limited(exponent - 1);
             const I8 e = mxfp4_error<kWeighted>(runs, high) < mxfp4_error<kWeighted>(runs, low) ? high : low;
             const F8 id = inverse(half_scales(e));
+            uint8_t codes[kLanes * 32];
+            store_levels<32>(codes, [&](int i) { return Mxfp4::code(runs.x[i] * id); });
             for (int b = 0; b < count; ++b) {
-                uint8_t codes[32];
-                for (int i = 0; i < 32; ++i) {
-                    const float t = x[32 * b + i] * id[b];
-                    int position = 0;
-                    for (int k = 0; k < 14; ++k) position += t >= 0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1]);
-                    codes[i] = uint8_t(position >= 7 ? position - 7 : 15 - position);
-                }
                 blocks[b].e = uint8_t(e[b]);
-                put_nibbles(blocks[b].qs, nullptr, codes);
+                put_nibbles(blocks[b].qs, nullptr, codes + 32 * b);
             }
         });
 }
@@ -234,14 +194,15 @@ inline void encode_ternary(const float* from, uint8_t* to, int64_t n, const floa
     // Levels beyond half the scale are not zero: from a scale as large as the largest value to a quarter of it.
     constexpr Tries kNone = {0.0f, 0, -1}, kTries = {0.8f, 0, 3};
     each_eight<Block, 256, kWeighted, false>(
-        from, to, n, importance, [&](const float* x, const Runs<256>& runs, int count, Block* blocks) {
+        from, to, n, importance, [&](const Runs<256>& runs, int count, Block* blocks) {
             const F8 found = fit_scale<Levels, 256, kWeighted, true>(runs, kNone, kTries, 2);
             const F8 d = found < F8{} ? -found : found, id = inverse(d);
+            const I8 halves = half_bits(d);
+            uint8_t levels[kLanes * 256];
+            store_levels<256>(levels, [&](int i) { return symmetric_level<Levels>(runs.x[i] * id); });
             for (int b = 0; b < count; ++b) {
-                uint8_t levels[256];
-                symmetric_levels<Levels, 256>(x + 256 * b, id[b], levels);
-                store_half(blocks[b].d, d[b]);
-                put(levels, blocks[b]);
+                store_half(blocks[b].d, halves, b);
+                put(levels + 256 * b, blocks[b]);
             }
         });
 }
@@ -274,6 +235,15 @@ struct SubBlocks {
                 lane_total(large_matter ? emphasize_large<kSub>(runs[g].x, all(squares / 256.0f), runs[g].w) : plain);
         }
         for (int g = 0; g < kGroups; ++g) normalize<kSub>(runs[g].w, all(sum), 256.0f);
+    }
+
+    // levels[i] = level(group, value i)
+    template <typename Level>
+    void store(uint8_t* levels, Level level) const {
+        if constexpr (kSub == 32)
+            store_levels<32>(levels, [&](int i) { return level(0, runs[0].x[i]); });
+        else
+            store_short_levels(levels, [&](int g, int i) { return level(g, runs[g].x[i]); });
     }
 };
 
@@ -415,26 +385,41 @@ private:
             const F8 middle = round_even(clamped(wish_[g] * over, 0.0f, high));
             const F8 middle_min = round_even(clamped(wish_min_[g] * over_min, 0.0f, high));
             F8 best_gain = all(-3e38f);
-            for (int step = -1; step <= 1; ++step) {
-                const F8 scale = clamped(middle + float(step), 0.0f, high), grid_d = d * scale, each = inverse(grid_d);
-                const F8 id[3] = {each, each, each};
-                F8 min[3], m[3];
+            // Three grids at once, the best of them and those before to fit.
+            auto weigh = [&](const F8* scale, const F8* min) {
+                F8 id[3], grid_d[3], m[3];
                 for (int k = 0; k < 3; ++k) {
-                    min[k] = clamped(middle_min + float(k - 1), 0.0f, high);
+                    grid_d[k] = d * scale[k];
+                    id[k] = inverse(grid_d[k]);
                     m[k] = -(dmin * min[k]);
                 }
                 OffsetSums sums[3];
                 offset_sums_at<kSub, kWeighted, 3>(subs_.runs[g], id, m, float(kMaxQ), sums);
                 for (int k = 0; k < 3; ++k) {
-                    const F8 gain = offset_gain_at({grid_d, m[k]}, sums[k], totals_[g]);
+                    const F8 gain = offset_gain_at({grid_d[k], m[k]}, sums[k], totals_[g]);
                     const I8 better = gain > best_gain;
                     best_gain = better ? gain : best_gain;
-                    fit.scales[g] = better ? scale : fit.scales[g];
+                    fit.scales[g] = better ? scale[k] : fit.scales[g];
                     fit.mins[g] = better ? min[k] : fit.mins[g];
                     fit.sums[g].q = better ? sums[k].q : fit.sums[g].q;
                     fit.sums[g].qq = better ? sums[k].qq : fit.sums[g].qq;
                     fit.sums[g].xq = better ? sums[k].xq : fit.sums[g].xq;
                 }
+            };
+            const F8 below = clamped(middle - 1.0f, 0.0f, high), above = clamped(middle + 1.0f, 0.0f, high);
+            const F8 below_min = clamped(middle_min - 1.0f, 0.0f, high),
+                     above_min = clamped(middle_min + 1.0f, 0.0f, high);
+            if (kWeighted) {
+                for (const F8* scale : {&below, &middle, &above}) {
+                    const F8 scales[3] = {*scale, *scale, *scale}, mins[3] = {below_min, middle_min, above_min};
+                    weigh(scales, mins);
+                }
+            } else {
+                const F8 scales[3] = {below, middle, above}, mins[3] = {middle_min, middle_min, middle_min};
+                weigh(scales, mins);
+                const F8 best = fit.scales[g];
+                const F8 same[3] = {best, best, best}, other_mins[3] = {below_min, above_min, above_min};
+                weigh(same, other_mins);
             }
             fit.gain += lane_total(best_gain);
         }
@@ -471,20 +456,14 @@ private:
 template <typename Block, typename Levels, int kLowScale, int kHighScale, int kSubs, bool kWeighted, typename Put>
 inline void encode_k_symmetric(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort,
                                Put put) {
-    constexpr int kSub = 256 / kSubs;
     SubBlocks<kSubs, kWeighted> subs;
     for (int64_t i = 0; i < n / 256; ++i) {
-        const float* x = from + i * 256;
-        subs.load(x, kWeighted ? importance + i * 256 : nullptr, !__is_same(Block, BlockQ6_K));
+        subs.load(from + i * 256, kWeighted ? importance + i * 256 : nullptr, !__is_same(Block, BlockQ6_K));
         const auto fit = SymmetricSearch<Levels, kLowScale, kHighScale, kSubs, kWeighted>(subs).run(effort);
+        F8 id[kSubs / kLanes];
+        for (int g = 0; g < kSubs / kLanes; ++g) id[g] = inverse(fit.d * fit.scales[g]);
         uint8_t levels[256];
-        for (int k = 0; k < kSubs; ++k) {
-            const float id = inverse(fit.d * fit.scale(k));
-            if constexpr (requires { Levels::kZero; })
-                symmetric_levels<Levels, kSub>(x + k * kSub, id, levels + k * kSub);
-            else
-                iq4_levels<kSub>(x + k * kSub, id, levels + k * kSub);
-        }
+        subs.store(levels, [&](int g, F8 t) { return symmetric_level<Levels>(t * id[g]); });
         put(fit, levels, reinterpret_cast<Block*>(to)[i]);
     }
 }
@@ -492,16 +471,17 @@ inline void encode_k_symmetric(const float* from, uint8_t* to, int64_t n, const 
 template <typename Block, int kMaxQ, int kMaxScale, int kSubs, bool kWeighted, typename Put>
 inline void encode_k_offset(const float* from, uint8_t* to, int64_t n, const float* importance, const Effort& effort,
                             Put put) {
-    constexpr int kSub = 256 / kSubs;
     SubBlocks<kSubs, kWeighted> subs;
     for (int64_t i = 0; i < n / 256; ++i) {
-        const float* x = from + i * 256;
-        subs.load(x, kWeighted ? importance + i * 256 : nullptr, true);
+        subs.load(from + i * 256, kWeighted ? importance + i * 256 : nullptr, true);
         const auto fit = OffsetSearch<kMaxQ, kMaxScale, kSubs, kWeighted>(subs).run(effort);
+        F8 id[kSubs / kLanes], m[kSubs / kLanes];
+        for (int g = 0; g < kSubs / kLanes; ++g) {
+            id[g] = inverse(fit.d * fit.scales[g]);
+            m[g] = -(fit.dmin * fit.mins[g]);
+        }
         uint8_t levels[256];
-        for (int k = 0; k < kSubs; ++k)
-            offset_levels<kSub>(x + k * kSub, inverse(fit.d * fit.scale(k)), -(fit.dmin * fit.min(k)), float(kMaxQ),
-                                levels + k * kSub);
+        subs.store(levels, [&](int g, F8 x) { return offset_level((x - m[g]) * id[g], float(kMaxQ)); });
         Block& block = reinterpret_cast<Block*>(to)[i];
         store_half(block.d, fit.d);
         store_half(block.dmin, fit.dmin);
@@ -538,18 +518,19 @@ constexpr Tries kNoTries = {0.0f, 0, -1};
 constexpr Tries kFine = {0.1f, 10, 13};
 constexpr Effort kThorough = {kFine, {0.1f, 10, 9}, 2};
 constexpr Effort kThoroughOffset = {{0.1f, 10, 14}, kNoTries, 3};
-constexpr Effort kQuick = {{0.3f, 1, 2}, {0.3f, 1, 2}, 0};
+constexpr Effort kQuick = {{0.4f, 1, 2}, kNoTries, 0};
 constexpr Effort kQuickOffset = {{0.7f, 0, 1}, kNoTries, 0};
 constexpr Effort kHalfway = {{0.2f, 4, 7}, {0.2f, 4, 3}, 1};
+constexpr Effort kHalfwayOffset = {{0.2f, 3, 5}, kNoTries, 1};
 
 void q4_0(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    if (importance) return encode_symmetric<BlockQ4_0, 8, true>(from, to, n, importance, kThorough);
-    encode_symmetric<BlockQ4_0, 8, false>(from, to, n, nullptr, kQuick);
+    if (importance) return encode_symmetric<BlockQ4_0, Uniform<-8, 7>, true>(from, to, n, importance, kThorough);
+    encode_symmetric<BlockQ4_0, Uniform<-8, 7>, false>(from, to, n, nullptr, kQuick);
 }
 
 void q5_0(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    if (importance) return encode_symmetric<BlockQ5_0, 16, true>(from, to, n, importance, kThorough);
-    encode_symmetric<BlockQ5_0, 16, false>(from, to, n, nullptr, kQuick);
+    if (importance) return encode_symmetric<BlockQ5_0, Uniform<-16, 15>, true>(from, to, n, importance, kThorough);
+    encode_symmetric<BlockQ5_0, Uniform<-16, 15>, false>(from, to, n, nullptr, kQuick);
 }
 
 void q4_1(const float* from, uint8_t* to, int64_t n, const float* importance) {
@@ -567,17 +548,19 @@ void q8_0(const float* from, uint8_t* to, int64_t n, const float* importance) {
     encode_q8_0_with<false>(from, to, n, nullptr);
 }
 
-constexpr Effort kIq4Effort = {{2.0f, 12, 15}, {2.0f, 12, 15}, 2};
+constexpr Effort kThoroughIq4 = {{2.0f, 12, 15}, {2.0f, 12, 15}, 2};
+constexpr Effort kHalfwayIq4 = {{4.0f, 5, 6}, {4.0f, 5, 6}, 1};
 
 void iq4_nl(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    if (importance) return encode_iq4_nl_with<true>(from, to, n, importance, kIq4Effort);
-    encode_iq4_nl_with<false>(from, to, n, nullptr, kIq4Effort);
+    if (importance) return encode_symmetric<BlockIQ4_NL, Iq4, true>(from, to, n, importance, kThoroughIq4);
+    encode_symmetric<BlockIQ4_NL, Iq4, false>(from, to, n, nullptr, kHalfwayIq4);
 }
 
 template <bool kWeighted>
 inline void q2_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     encode_k_offset<BlockQ2_K, 3, 15, 16, kWeighted>(
-        from, to, n, importance, kThoroughOffset, [](const auto& fit, const uint8_t* levels, BlockQ2_K& block) {
+        from, to, n, importance, kWeighted ? kThoroughOffset : kHalfwayOffset,
+        [](const auto& fit, const uint8_t* levels, BlockQ2_K& block) {
             for (int k = 0; k < 16; ++k) block.scales[k] = uint8_t(int(fit.scale(k)) | int(fit.min(k)) << 4);
             put_planes(block.qs, levels);
         });
@@ -597,7 +580,8 @@ inline void q3_k_with(const float* from, uint8_t* to, int64_t n, const float* im
 
 template <bool kWeighted>
 inline void q4_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    encode_k_offset<BlockQ4_K, 15, 63, 8, kWeighted>(from, to, n, importance, kThoroughOffset,
+    encode_k_offset<BlockQ4_K, 15, 63, 8, kWeighted>(from, to, n, importance,
+                                                     kWeighted ? kThoroughOffset : kHalfwayOffset,
                                                      [](const auto& fit, const uint8_t* levels, BlockQ4_K& block) {
                                                          put_k_scales(block.scales, fit);
                                                          put_nibble_pairs(block.qs, levels);
@@ -606,7 +590,8 @@ inline void q4_k_with(const float* from, uint8_t* to, int64_t n, const float* im
 
 template <bool kWeighted>
 inline void q5_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
-    encode_k_offset<BlockQ5_K, 31, 63, 8, kWeighted>(from, to, n, importance, kThoroughOffset,
+    encode_k_offset<BlockQ5_K, 31, 63, 8, kWeighted>(from, to, n, importance,
+                                                     kWeighted ? kThoroughOffset : kHalfwayOffset,
                                                      [](const auto& fit, const uint8_t* levels, BlockQ5_K& block) {
                                                          put_k_scales(block.scales, fit);
                                                          put_nibble_pairs(block.qs, levels);
@@ -617,7 +602,8 @@ inline void q5_k_with(const float* from, uint8_t* to, int64_t n, const float* im
 template <bool kWeighted>
 inline void q6_k_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     encode_k_symmetric<BlockQ6_K, Uniform<-32, 31>, -128, 127, 16, kWeighted>(
-        from, to, n, importance, kThorough, [](const auto& fit, const uint8_t* levels, BlockQ6_K& block) {
+        from, to, n, importance, kWeighted ? kThorough : kHalfway,
+        [](const auto& fit, const uint8_t* levels, BlockQ6_K& block) {
             put_q6k_levels(block.ql, block.qh, levels);
             for (int k = 0; k < 16; ++k) block.scales[k] = int8_t(int(fit.scale(k)));
             store_half(block.d, fit.d);
@@ -627,7 +613,8 @@ inline void q6_k_with(const float* from, uint8_t* to, int64_t n, const float* im
 template <bool kWeighted>
 inline void iq4_xs_with(const float* from, uint8_t* to, int64_t n, const float* importance) {
     encode_k_symmetric<BlockIQ4_XS, Iq4, -32, 31, 8, kWeighted>(
-        from, to, n, importance, kIq4Effort, [](const auto& fit, const uint8_t* levels, BlockIQ4_XS& block) {
+        from, to, n, importance, kWeighted ? kThoroughIq4 : kHalfwayIq4,
+        [](const auto& fit, const uint8_t* levels, BlockIQ4_XS& block) {
             uint32_t high = 0;
             memset(block.scales_l, 0, sizeof block.scales_l);
             for (int k = 0; k < 8; ++k) {
@@ -672,7 +659,7 @@ void decode_f16(const uint8_t* from, float* to, int64_t n) {
         // 2^112 moves the exponent's bias, and makes subnormal halves normal floats.
         const I8 finite = as_bits(as_float(magnitude) * 0x1p112f), special = magnitude | 0x7f800000;
         const F8 value = as_float((magnitude >= 0x0f800000 ? special : finite) | (bits & 0x8000) << 16);
-        memcpy(to + i, &value, sizeof value);
+        *reinterpret_cast<LooseF8*>(to + i) = value;
     }
     for (; i < n; ++i) {
         const uint32_t bits = uint32_t(from[2 * i] | from[2 * i + 1] << 8), magnitude = (bits & 0x7fff) << 13;
@@ -685,6 +672,29 @@ void decode_f16(const uint8_t* from, float* to, int64_t n) {
         result |= (bits & 0x8000) << 16;
         memcpy(to + i, &result, sizeof result);
     }
+}
+
+// An exponent of all ones carries into the sign.
+bool all_finite(const float* values, int64_t n) {
+    using U8 = uint32_t __attribute__((vector_size(32)));
+    using LooseU8 = uint32_t __attribute__((vector_size(32), aligned(1), may_alias));
+    U8 seen[4] = {};
+    auto look = [&](const float* from, int k) {
+        const U8 bits = *reinterpret_cast<const LooseU8*>(from);
+        seen[k] |= (bits & 0x7fffffffu) + 0x00800000u;
+    };
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= n; i += 4 * kLanes)
+        for (int k = 0; k < 4; ++k) look(values + i + k * kLanes, k);
+    for (; i < n; i += kLanes) {
+        float last[kLanes] = {};
+        memcpy(last, values + i, size_t(n - i < kLanes ? n - i : kLanes) * sizeof(float));
+        look(last, 0);
+    }
+    const U8 all_seen = seen[0] | seen[1] | seen[2] | seen[3];
+    uint32_t any = 0;
+    for (int lane = 0; lane < kLanes; ++lane) any |= all_seen[lane];
+    return (any & 0x80000000u) == 0;
 }
 
 }  // namespace
@@ -706,6 +716,7 @@ const Encoders STERNA_ENCODERS = {
     either<tq2_0_with<true>, tq2_0_with<false>>,
     either<mxfp4_with<true>, mxfp4_with<false>>,
     decode_f16,
+    all_finite,
 };
 
 }  // namespace sterna::detail

@@ -19,6 +19,9 @@ namespace {
 using F8 = float __attribute__((vector_size(32)));
 using I8 = int32_t __attribute__((vector_size(32)));
 
+// As they lie in memory. (Copied byte by byte, compilers move halves, which a whole load then waits for.)
+using LooseF8 = float __attribute__((vector_size(32), aligned(1), may_alias));
+
 constexpr int kLanes = 8;
 constexpr float kMaxHalf = 65504.0f;
 constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: adding it leaves no fraction bits, and rounds to even
@@ -37,16 +40,32 @@ inline I8 as_bits(F8 v) {
     return i;
 }
 
-// Requires: |t| < 2^22.
-template <typename T>
-inline T round_even(T t) {
+// Requires: |t| < 2^22. What rounds to zero may keep its sign.
+inline F8 round_even(F8 t) {
+#ifdef __AVX2__
+    return __builtin_ia32_roundps256(t, 8);
+#else
     return (t + kShift) - kShift;
+#endif
 }
 
+// a > b ? a : b and a < b ? a : b, which compilers make two instructions of.
+inline F8 larger(F8 a, F8 b) {
+#ifdef __AVX2__
+    return __builtin_ia32_maxps256(a, b);
+#else
+    return a > b ? a : b;
+#endif
+}
+inline F8 smaller(F8 a, F8 b) {
+#ifdef __AVX2__
+    return __builtin_ia32_minps256(a, b);
+#else
+    return a < b ? a : b;
+#endif
+}
 inline F8 clamped(F8 t, float low, float high) {
-    const F8 low8 = all(low), high8 = all(high);
-    t = t > low8 ? t : low8;
-    return t < high8 ? t : high8;
+    return smaller(larger(t, all(low)), all(high));
 }
 inline float clamped(float t, float low, float high) {
     t = t > low ? t : low;
@@ -65,22 +84,19 @@ inline float through_half(float v) {
     return through_half(all(v))[0];
 }
 
-// Requires: a value that through_half() has given.
+// The bits of a half. Requires: values that through_half() has given.
+inline I8 half_bits(F8 v) {
+    const I8 bits = as_bits(v), magnitude = bits & 0x7fffffff;
+    const I8 subnormal = as_bits(as_float(magnitude) + 0.5f) - 0x3f000000;
+    const I8 half = magnitude < 0x38800000 ? subnormal : (magnitude - 0x38000000) >> 13;
+    return half | ((bits >> 16) & 0x8000);
+}
+inline void store_half(uint8_t* to, I8 bits, int lane) {
+    const uint16_t half = uint16_t(bits[lane]);
+    memcpy(to, &half, sizeof half);
+}
 inline void store_half(uint8_t* to, float v) {
-    uint32_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    const uint32_t magnitude = bits & 0x7fffffff;
-    uint32_t half = (magnitude - 0x38000000u) >> 13;
-    if (magnitude < 0x38800000u) {
-        float aligned;
-        memcpy(&aligned, &magnitude, sizeof aligned);
-        aligned += 0.5f;
-        memcpy(&half, &aligned, sizeof half);
-        half -= 0x3f000000u;
-    }
-    half |= (bits >> 16) & 0x8000;
-    to[0] = uint8_t(half);
-    to[1] = uint8_t(half >> 8);
+    store_half(to, half_bits(all(v)), 0);
 }
 
 // The nearest half of at least v's magnitude. Super-scales are often subnormal halves, where the nearest one may be some
@@ -108,9 +124,9 @@ inline T inverse(T d) {
 }
 
 // Eight values of each of eight runs that stand `stride` apart: to[i][lane] = from[lane * stride + i].
-inline void transpose8(const float* from, int stride, F8* to) {
+[[gnu::always_inline]] inline void transpose8(const float* from, int stride, F8* to) {
     F8 r[8], t[8], u[8];
-    for (int i = 0; i < 8; ++i) memcpy(&r[i], from + i * stride, sizeof(F8));
+    for (int i = 0; i < 8; ++i) r[i] = *reinterpret_cast<const LooseF8*>(from + i * stride);
     for (int i = 0; i < 8; i += 2) {
         t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
         t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -129,6 +145,44 @@ inline void transpose8(const float* from, int stride, F8* to) {
 template <int kN>
 inline void load_lanes(const float* from, F8* to) {
     for (int i = 0; i < kN; i += kLanes) transpose8(from + i, kN, to + i);
+}
+
+// Four levels of each lane as the bytes of a word, the first one lowest. level(i) gives them, 0 to 255.
+template <typename Level>
+inline F8 four_levels(int i, Level level) {
+    return as_float(level(i) | level(i + 1) << 8 | level(i + 2) << 16 | level(i + 3) << 24);
+}
+
+// to[lane * kN + i] = level(i)[lane], kN a multiple of 32.
+template <int kN, typename Level>
+inline void store_levels(uint8_t* to, Level level) {
+    for (int i = 0; i < kN; i += 32) {
+        float words[8 * kLanes];
+        F8 runs[kLanes];
+        for (int k = 0; k < 8; ++k) {
+            *reinterpret_cast<LooseF8*>(words + k * kLanes) = four_levels(i + 4 * k, level);
+        }
+        transpose8(words, kLanes, runs);
+        for (int lane = 0; lane < kLanes; ++lane) *reinterpret_cast<LooseF8*>(to + lane * kN + i) = runs[lane];
+    }
+}
+
+// Sixteen runs of 16 levels: to[(8 g + lane) * 16 + i] = level(g, i)[lane].
+template <typename Level>
+inline void store_short_levels(uint8_t* to, Level level) {
+    float words[8 * kLanes];
+    F8 runs[kLanes];
+    for (int k = 0; k < 8; ++k) {
+        *reinterpret_cast<LooseF8*>(words + k * kLanes) =
+            four_levels(4 * (k % 4), [&](int i) { return level(k / 4, i); });
+    }
+    transpose8(words, kLanes, runs);
+    for (int lane = 0; lane < kLanes; ++lane) {
+        uint8_t pair[32];
+        memcpy(pair, &runs[lane], sizeof pair);
+        memcpy(to + lane * 16, pair, 16);
+        memcpy(to + 128 + lane * 16, pair + 16, 16);
+    }
 }
 
 // Eight runs of kN values, and their weights (not read when all are 1).
@@ -158,14 +212,54 @@ struct Uniform {
 // The uneven levels of IQ4: a table of 16 ascending integers; midpoints belong to the higher one.
 constexpr float kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
+constexpr float kIq4Middles[15] = {-115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16, -4.5f,
+                                   7,       19,     31.5f, 45.5f, 61,  79,     101};
+
 struct Iq4 {
     static constexpr float kLow = -127.0f, kHigh = 113.0f;
-    static inline F8 nearest(F8 t) {
-        F8 q = all(kIq4Levels[0]);
-        for (int k = 0; k < 15; ++k)
-            q = t >= all(0.5f * (kIq4Levels[k] + kIq4Levels[k + 1])) ? all(kIq4Levels[k + 1]) : q;
-        return q;
+
+    // How many midpoints are not above t: the nearest level's place in the table.
+    static inline I8 place(F8 t) {
+#ifdef __AVX2__
+        I8 in_pair;
+        const I8 pair = pair_of(t, in_pair);
+        return pair + pair - in_pair;
+#else
+        I8 place = {};
+        for (float middle : kIq4Middles) place -= t >= all(middle);
+        return place;
+#endif
     }
+
+    static inline F8 nearest(F8 t) {
+#ifdef __AVX2__
+        const F8 even = {-127, -83, -49, -22, 1, 25, 53, 89}, odd = {-104, -65, -35, -10, 13, 38, 69, 113};
+        I8 in_pair;
+        const I8 pair = pair_of(t, in_pair);
+        const F8 low = __builtin_ia32_permvarsf256(even, pair), high = __builtin_ia32_permvarsf256(odd, pair);
+        return in_pair ? high : low;
+#else
+        F8 q = all(kIq4Levels[0]);
+        for (int k = 0; k < 15; ++k) q = t >= all(kIq4Middles[k]) ? all(kIq4Levels[k + 1]) : q;
+        return q;
+#endif
+    }
+
+private:
+#ifdef __AVX2__
+    // By halves: which pair of levels, and whether it is the pair's second one (then -1).
+    static inline I8 pair_of(F8 t, I8& second) {
+        const F8 quarters = {-93.5f, -28.5f, 19, 79, 0, 0, 0, 0};
+        const F8 pairs = {-115.5f, -74, -42, -16, 7, 31.5f, 61, 101};
+        const I8 upper = t >= all(-4.5f);
+        const I8 next = t >= (upper ? all(45.5f) : all(-57.0f));
+        const I8 quarter = (upper & 2) - next;
+        const I8 half = t >= __builtin_ia32_permvarsf256(quarters, quarter);
+        const I8 pair = quarter + quarter - half;
+        second = t >= __builtin_ia32_permvarsf256(pairs, pair);
+        return pair;
+    }
+#endif
 };
 
 // ---- x = d q
@@ -234,6 +328,11 @@ inline F8 fit_scale(const Runs<kN>& runs, const Tries& low_tries, const Tries& h
         }
     }
     F8 best = rounded(top / Levels::kLow);
+    if (n_refits == 0) {
+        // No need to look: with these levels nothing fits better than the solution, and levels that are nearer only gain.
+        best = chosen.qq > zero ? rounded(chosen.xq / chosen.qq) : best;
+        return top != zero ? best : zero;
+    }
     best_gain = zero;
     for (int again = 0; again <= n_refits; ++again) {
         const I8 solved = chosen.qq > zero;
@@ -307,8 +406,8 @@ inline ScaleOffset fit_scale_offset(const Runs<kN>& runs, const Tries& tries, in
     totals = Totals();
     for (int i = 0; i < kN; ++i) {
         const F8 x = runs.x[i];
-        low = x < low ? x : low;
-        high = x > high ? x : high;
+        low = smaller(x, low);
+        high = larger(x, high);
         totals.w += kWeighted ? runs.w[i] : all(1.0f);
         totals.x += kWeighted ? runs.w[i] * x : x;
     }

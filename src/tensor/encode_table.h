@@ -11,6 +11,7 @@ using EncodeFunction = void (*)(const float* from, uint8_t* to, int64_t n, const
 struct Encoders {
     EncodeFunction q4_0, q4_1, q5_0, q5_1, q8_0, iq4_nl, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_xs, tq1_0, tq2_0, mxfp4;
     void (*decode_f16)(const uint8_t* from, float* to, int64_t n);
+    bool (*all_finite)(const float* values, int64_t n);
 };
 
 extern const Encoders kBaseEncoders;
