@@ -659,7 +659,7 @@ void decode_f16(const uint8_t* from, float* to, int64_t n) {
         // 2^112 moves the exponent's bias, and makes subnormal halves normal floats.
         const I8 finite = as_bits(as_float(magnitude) * 0x1p112f), special = magnitude | 0x7f800000;
         const F8 value = as_float((magnitude >= 0x0f800000 ? special : finite) | (bits & 0x8000) << 16);
-        *reinterpret_cast<LooseF8*>(to + i) = value;
+        reinterpret_cast<LooseF8*>(to + i)->value = value;
     }
     for (; i < n; ++i) {
         const uint32_t bits = uint32_t(from[2 * i] | from[2 * i + 1] << 8), magnitude = (bits & 0x7fff) << 13;
@@ -677,10 +677,11 @@ void decode_f16(const uint8_t* from, float* to, int64_t n) {
 // An exponent of all ones carries into the sign.
 bool all_finite(const float* values, int64_t n) {
     using U8 = uint32_t __attribute__((vector_size(32)));
-    using LooseU8 = uint32_t __attribute__((vector_size(32), aligned(1), may_alias));
     U8 seen[4] = {};
     auto look = [&](const float* from, int k) {
-        const U8 bits = *reinterpret_cast<const LooseU8*>(from);
+        U8 bits;
+        const F8 row = reinterpret_cast<const LooseF8*>(from)->value;
+        memcpy(&bits, &row, sizeof bits);
         seen[k] |= (bits & 0x7fffffffu) + 0x00800000u;
     };
     int64_t i = 0;

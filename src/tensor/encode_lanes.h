@@ -20,7 +20,9 @@ using F8 = float __attribute__((vector_size(32)));
 using I8 = int32_t __attribute__((vector_size(32)));
 
 // As they lie in memory. (Copied byte by byte, compilers move halves, which a whole load then waits for.)
-using LooseF8 = float __attribute__((vector_size(32), aligned(1), may_alias));
+struct [[gnu::packed, gnu::may_alias]] LooseF8 {
+    F8 value;
+};
 
 constexpr int kLanes = 8;
 constexpr float kMaxHalf = 65504.0f;
@@ -126,7 +128,7 @@ inline T inverse(T d) {
 // Eight values of each of eight runs that stand `stride` apart: to[i][lane] = from[lane * stride + i].
 [[gnu::always_inline]] inline void transpose8(const float* from, int stride, F8* to) {
     F8 r[8], t[8], u[8];
-    for (int i = 0; i < 8; ++i) r[i] = *reinterpret_cast<const LooseF8*>(from + i * stride);
+    for (int i = 0; i < 8; ++i) r[i] = reinterpret_cast<const LooseF8*>(from + i * stride)->value;
     for (int i = 0; i < 8; i += 2) {
         t[i] = __builtin_shufflevector(r[i], r[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
         t[i + 1] = __builtin_shufflevector(r[i], r[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
@@ -160,10 +162,10 @@ inline void store_levels(uint8_t* to, Level level) {
         float words[8 * kLanes];
         F8 runs[kLanes];
         for (int k = 0; k < 8; ++k) {
-            *reinterpret_cast<LooseF8*>(words + k * kLanes) = four_levels(i + 4 * k, level);
+            reinterpret_cast<LooseF8*>(words + k * kLanes)->value = four_levels(i + 4 * k, level);
         }
         transpose8(words, kLanes, runs);
-        for (int lane = 0; lane < kLanes; ++lane) *reinterpret_cast<LooseF8*>(to + lane * kN + i) = runs[lane];
+        for (int lane = 0; lane < kLanes; ++lane) reinterpret_cast<LooseF8*>(to + lane * kN + i)->value = runs[lane];
     }
 }
 
@@ -173,7 +175,7 @@ inline void store_short_levels(uint8_t* to, Level level) {
     float words[8 * kLanes];
     F8 runs[kLanes];
     for (int k = 0; k < 8; ++k) {
-        *reinterpret_cast<LooseF8*>(words + k * kLanes) =
+        reinterpret_cast<LooseF8*>(words + k * kLanes)->value =
             four_levels(4 * (k % 4), [&](int i) { return level(k / 4, i); });
     }
     transpose8(words, kLanes, runs);
