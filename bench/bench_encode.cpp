@@ -1,11 +1,12 @@
 // How fast floats become blocks, and how near they stay, on one thread: bench_encode [TYPE,...] [--peer libggml-base.so]. With a peer (of
 // llama.cpp; pip's llama-cpp-python has one), its encoders turn the same rows into blocks beside ours. Processor time per value, the
-// best of some runs; errors are the peer's root mean square error times what is printed, weighted where weights were given.
+// best of kRuns; the error ratio is of our root mean square error to the peer's, weighted where weights were given.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -23,18 +24,11 @@ constexpr int kRuns = 100;
 using PeerEncode = size_t (*)(int type, const float* from, void* to, int64_t start, int64_t rows, int64_t columns,
                               const float* importance);
 
-// The sum of twelve uniform numbers minus six: nearly normal.
-std::vector<float> bell(size_t n) {
+std::vector<float> normal_values(size_t n) {
+    std::mt19937_64 random(1);
+    std::normal_distribution<float> normal(0.0f, 0.02f);
     std::vector<float> values(n);
-    uint64_t state = 1;
-    for (float& value : values) {
-        double sum = -6.0;
-        for (int k = 0; k < 12; ++k) {
-            state = state * 6364136223846793005u + 1442695040888963407u;
-            sum += double(state >> 40) * 0x1p-24;
-        }
-        value = float(sum * 0.02);
-    }
+    for (float& value : values) value = normal(random);
     return values;
 }
 
@@ -84,8 +78,8 @@ int main(int argc, char** argv) {
             return 1;
         }
     }
-    const std::vector<float> values = bell(size_t(kRows * kColumns));
-    std::vector<float> weights = bell(size_t(kColumns));
+    const std::vector<float> values = normal_values(size_t(kRows * kColumns));
+    std::vector<float> weights = normal_values(size_t(kColumns));
     for (float& weight : weights) weight = weight * weight + 0.1f;
     printf(
         "| type | plain ns/value | peer | error ratio | weighted ns/value | peer | error ratio "

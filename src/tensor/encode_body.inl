@@ -8,7 +8,7 @@
 namespace sterna::detail {
 namespace {
 
-// What a search tries. Given weights, it is thorough; without, it is as fast as memory: the figures are in
+// What a search tries. Given weights, it is thorough; without, it tries less, or a few scales only: the figures are in
 // docs/quantization.md.
 struct Effort {
     Tries low, high;
@@ -112,7 +112,7 @@ inline void encode_q8_0_with(const float* from, uint8_t* to, int64_t n, const fl
             const F8 plain = through_half(top / 127.0f), over = inverse(plain);
             Sums sums;
             sums_at<Levels, 32, kWeighted, 1>(runs, &over, &sums);
-            const F8 d = sums.qq > zero ? through_half(sums.xq / sums.qq) : plain;
+            const F8 d = sums.xq > zero ? through_half(sums.xq / sums.qq) : plain;  // NaN is not above zero
             const F8 id = inverse(d);
             const I8 halves = half_bits(d);
             uint8_t levels[kLanes * 32];
@@ -132,17 +132,18 @@ constexpr float kMxfp4Levels[15] = {-12, -8, -6, -4, -3, -2, -1, 0, 1, 2, 3, 4, 
 constexpr int kMaxExponent = 252;  // 12 * 2^(252 - 128) is still a finite float
 
 struct Mxfp4 {
+    static constexpr float middle(int k) { return 0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1]); }
+
     static inline F8 nearest(F8 t) {
         F8 q = all(kMxfp4Levels[0]);
-        for (int k = 0; k < 14; ++k)
-            q = t >= all(0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1])) ? all(kMxfp4Levels[k + 1]) : q;
+        for (int k = 0; k < 14; ++k) q = t >= all(middle(k)) ? all(kMxfp4Levels[k + 1]) : q;
         return q;
     }
 
     // Sign and magnitude, as blocks hold them.
     static inline I8 code(F8 t) {
         I8 place = {};
-        for (int k = 0; k < 14; ++k) place -= t >= all(0.5f * (kMxfp4Levels[k] + kMxfp4Levels[k + 1]));
+        for (int k = 0; k < 14; ++k) place -= t >= all(middle(k));
         return place >= 7 ? place - 7 : 15 - place;
     }
 };

@@ -214,8 +214,9 @@ struct Uniform {
 // The uneven levels of IQ4: a table of 16 ascending integers; midpoints belong to the higher one.
 constexpr float kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
-constexpr float kIq4Middles[15] = {-115.5f, -93.5f, -74,   -57,   -42, -28.5f, -16, -4.5f,
-                                   7,       19,     31.5f, 45.5f, 61,  79,     101};
+constexpr float iq4_middle(int k) {
+    return 0.5f * (kIq4Levels[k] + kIq4Levels[k + 1]);
+}
 
 struct Iq4 {
     static constexpr float kLow = -127.0f, kHigh = 113.0f;
@@ -228,21 +229,22 @@ struct Iq4 {
         return pair + pair - in_pair;
 #else
         I8 place = {};
-        for (float middle : kIq4Middles) place -= t >= all(middle);
+        for (int k = 0; k < 15; ++k) place -= t >= all(iq4_middle(k));
         return place;
 #endif
     }
 
     static inline F8 nearest(F8 t) {
 #ifdef __AVX2__
-        const F8 even = {-127, -83, -49, -22, 1, 25, 53, 89}, odd = {-104, -65, -35, -10, 13, 38, 69, 113};
+        F8 even, odd;
+        for (int k = 0; k < 8; ++k) even[k] = kIq4Levels[2 * k], odd[k] = kIq4Levels[2 * k + 1];
         I8 in_pair;
         const I8 pair = pair_of(t, in_pair);
         const F8 low = __builtin_ia32_permvarsf256(even, pair), high = __builtin_ia32_permvarsf256(odd, pair);
         return in_pair ? high : low;
 #else
         F8 q = all(kIq4Levels[0]);
-        for (int k = 0; k < 15; ++k) q = t >= all(kIq4Middles[k]) ? all(kIq4Levels[k + 1]) : q;
+        for (int k = 0; k < 15; ++k) q = t >= all(iq4_middle(k)) ? all(kIq4Levels[k + 1]) : q;
         return q;
 #endif
     }
@@ -251,10 +253,11 @@ private:
 #ifdef __AVX2__
     // By halves: which pair of levels, and whether it is the pair's second one (then -1).
     static inline I8 pair_of(F8 t, I8& second) {
-        const F8 quarters = {-93.5f, -28.5f, 19, 79, 0, 0, 0, 0};
-        const F8 pairs = {-115.5f, -74, -42, -16, 7, 31.5f, 61, 101};
-        const I8 upper = t >= all(-4.5f);
-        const I8 next = t >= (upper ? all(45.5f) : all(-57.0f));
+        const F8 quarters = {iq4_middle(1), iq4_middle(5), iq4_middle(9), iq4_middle(13), 0, 0, 0, 0};
+        F8 pairs;
+        for (int k = 0; k < 8; ++k) pairs[k] = iq4_middle(2 * k);
+        const I8 upper = t >= all(iq4_middle(7));
+        const I8 next = t >= (upper ? all(iq4_middle(11)) : all(iq4_middle(3)));
         const I8 quarter = (upper & 2) - next;
         const I8 half = t >= __builtin_ia32_permvarsf256(quarters, quarter);
         const I8 pair = quarter + quarter - half;
