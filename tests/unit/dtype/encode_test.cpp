@@ -173,6 +173,21 @@ TEST(Encode, StrangeValuesGiveFiniteBlocks) {
     }
 }
 
+TEST(Encode, NaNSparesItsBlock) {
+    const std::vector<double> u = uniforms(9, kColumns);
+    std::vector<float> x;
+    for (double v : u) x.push_back(float(v) - 0.5f);
+    x[7] = std::numeric_limits<float>::quiet_NaN();
+    for (const char* name : {"Q8_0", "Q5_0", "Q4_0"}) {
+        const DTypeTraits& type = *dtype_by_name(name);
+        const std::vector<float> y = decoded(type, encoded(type, x, nullptr), x.size());
+        for (size_t i = 0; i < 32; ++i) {
+            if (i == 7) continue;
+            EXPECT_NEAR(y[i], x[i], 0.07f) << name << " " << i;
+        }
+    }
+}
+
 TEST(Encode, Constants) {
     // One level suffices, so only the rounding of scales remains.
     for (const DTypeTraits& type : all_dtypes()) {
