@@ -23,7 +23,7 @@ struct ThreadPool::State {};
 ThreadPool::ThreadPool(int) : n_threads_(1) {}
 ThreadPool::~ThreadPool() = default;
 
-void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
+void ThreadPool::call(int n_tasks, bool, FunctionRef<void(int, int)> task) {
     for (int i = 0; i < n_tasks; ++i) task(i, 0);
 }
 
@@ -59,22 +59,56 @@ bool wait_awake(Condition condition) {
     return condition();
 }
 
+// Tasks [begin, end) that nobody has taken yet, both in one word.
+class Stretch {
+public:
+    void reset(int begin, int end) { range_.store(pack(begin, end), std::memory_order_relaxed); }
+
+    // Returns: a task, or -1 when none is left.
+    int take_first() {
+        return take([](uint32_t& begin, uint32_t&) { return begin++; });
+    }
+    int take_last() {
+        return take([](uint32_t&, uint32_t& end) { return --end; });
+    }
+
+private:
+    static uint64_t pack(uint32_t begin, uint32_t end) { return uint64_t(begin) << 32 | end; }
+
+    template <typename Choose>
+    int take(Choose choose) {
+        uint64_t range = range_.load(std::memory_order_relaxed);
+        for (;;) {
+            uint32_t begin = uint32_t(range >> 32), end = uint32_t(range);
+            if (begin >= end) return -1;
+            const uint32_t task = choose(begin, end);
+            if (range_.compare_exchange_weak(range, pack(begin, end), std::memory_order_relaxed)) return int(task);
+        }
+    }
+
+    alignas(64) std::atomic<uint64_t> range_{0};
+};
+
 }  // namespace
 
+// A call returns only when no worker is left in work(), so a late one cannot take a task of the next call.
 struct ThreadPool::State {
-    std::atomic<int> next{
-        0};  // run() returns only when no worker is left in work(), so a late one cannot take a task of the next call
     std::atomic<uint32_t> generation{0};
     std::atomic<int> n_working{0};
-    std::atomic<int> n_tasks{0};
     std::atomic<const FunctionRef<void(int, int)>*> task{nullptr};
     std::atomic<bool> stopping{false};
+    bool in_order = true;            // all tasks are in the first stretch
+    std::vector<Stretch> stretches;  // one for each worker
     std::vector<std::thread> threads;
 
     void work(int worker) {
-        const int n = n_tasks.load(std::memory_order_relaxed);
         const auto& call = *task.load(std::memory_order_relaxed);
-        for (int index; (index = next.fetch_add(1, std::memory_order_relaxed)) < n;) call(index, worker);
+        const size_t n = stretches.size();
+        for (int index; (index = stretches[in_order ? 0 : size_t(worker)].take_first()) >= 0;) call(index, worker);
+        for (size_t i = 1; i < n && !in_order; ++i) {
+            Stretch& other = stretches[(size_t(worker) + i) % n];
+            for (int index; (index = other.take_last()) >= 0;) call(index, worker);
+        }
     }
 
     void loop(int worker) {
@@ -94,6 +128,7 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int n_threads) : n_threads_(std::max(1, n_threads)) {
     if (n_threads_ == 1) return;
     state_ = std::make_unique<State>();
+    state_->stretches = std::vector<Stretch>(size_t(n_threads_));
     for (int worker = 1; worker < n_threads_; ++worker)
         state_->threads.emplace_back([this, worker] { state_->loop(worker); });
 }
@@ -106,16 +141,22 @@ ThreadPool::~ThreadPool() {
     for (auto& thread : state_->threads) thread.join();
 }
 
-void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
+void ThreadPool::call(int n_tasks, bool stretches, FunctionRef<void(int, int)> task) {
     if (!state_ || n_tasks <= 1) {
         for (int i = 0; i < n_tasks; ++i) task(i, 0);
         return;
     }
     State& state = *state_;
     state.task.store(&task, std::memory_order_relaxed);
-    state.n_tasks.store(n_tasks, std::memory_order_relaxed);
+    state.in_order = !stretches;
+    for (int i = 0; i < n_threads_; ++i) {
+        if (stretches)
+            state.stretches[size_t(i)].reset(int(int64_t(n_tasks) * i / n_threads_),
+                                             int(int64_t(n_tasks) * (i + 1) / n_threads_));
+        else
+            state.stretches[size_t(i)].reset(0, i == 0 ? n_tasks : 0);
+    }
     state.n_working.store(n_threads_ - 1, std::memory_order_relaxed);
-    state.next.store(0, std::memory_order_relaxed);
     state.generation.fetch_add(1, std::memory_order_release);
     state.generation.notify_all();
     state.work(0);
@@ -126,5 +167,12 @@ void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
 }
 
 #endif
+
+void ThreadPool::run(int n_tasks, FunctionRef<void(int, int)> task) {
+    call(n_tasks, false, task);
+}
+void ThreadPool::run_stretches(int n_tasks, FunctionRef<void(int, int)> task) {
+    call(n_tasks, true, task);
+}
 
 }  // namespace sterna

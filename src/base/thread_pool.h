@@ -20,9 +20,16 @@ public:
 
     // Calls task(i, worker) once for every i in [0, n_tasks), worker in [0, size()), and returns when all are done.
     // Not re-entrant: a task must not call run().
+    // A free worker takes the first task that is left.
     void run(int n_tasks, FunctionRef<void(int task, int worker)> task);
 
+    // As run(), but a worker begins with a stretch of neighbouring tasks of its own and then takes what others have left,
+    // from the end: for tasks that stream through memory, where what is read ahead of one task belongs to the next.
+    void run_stretches(int n_tasks, FunctionRef<void(int task, int worker)> task);
+
 private:
+    void call(int n_tasks, bool stretches, FunctionRef<void(int task, int worker)> task);
+
     struct State;
     int n_threads_;
     std::unique_ptr<State> state_;

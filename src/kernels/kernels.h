@@ -9,6 +9,7 @@
 namespace sterna::kernels {
 
 constexpr int kPanelRows = 16;        // output rows packed side by side: one lane each
+constexpr int kPanelsTogether = 4;    // panels that a product may go through side by side: best in multiples of it
 constexpr int kTilePositions = 16;    // cache positions packed side by side in K
 constexpr int kAttentionChunk = 512;  // positions reduced together; chunks start at multiples of it and merge in order
 

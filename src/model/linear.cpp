@@ -133,12 +133,14 @@ void run_jobs(ForwardContext& c, const Input& input, std::span<const MatmulJob> 
     auto& tasks = c.workspace.buffers->tasks;
     tasks.clear();
     for (size_t i = 0; i < jobs.size(); ++i) {
-        int64_t n = std::clamp<int64_t>((n_wanted * cost(jobs[i]) + total / 2) / total, 1, jobs[i].n_panels);
+        constexpr int64_t kTogether = kernels::kPanelsTogether;
+        const int64_t steps = (jobs[i].n_panels + kTogether - 1) / kTogether;
+        int64_t n = std::clamp<int64_t>((n_wanted * cost(jobs[i]) + total / 2) / total, 1, steps);
         for (int64_t part = 0; part < n; ++part)
-            tasks.push_back(
-                {int32_t(i), int32_t(jobs[i].n_panels * part / n), int32_t(jobs[i].n_panels * (part + 1) / n)});
+            tasks.push_back({int32_t(i), int32_t(steps * part / n * kTogether),
+                             int32_t(std::min(jobs[i].n_panels, steps * (part + 1) / n * kTogether))});
     }
-    c.pool.run(int(tasks.size()), [&](int index, int worker) {
+    c.pool.run_stretches(int(tasks.size()), [&](int index, int worker) {
         const MatmulTask& task = tasks[size_t(index)];
         run_task(c, jobs[size_t(task.job)], x, task.panel_begin, task.panel_end, worker);
     });

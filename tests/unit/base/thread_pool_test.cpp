@@ -12,12 +12,16 @@ TEST(ThreadPool, RunsEveryTaskOnceForEverySize) {
     for (int size : {1, 2, 5}) {
         ThreadPool pool(size);
         for (int round = 0; round < 2000; ++round) {
-            int n = round % 17;
+            int n = round / 2 % 17;
             std::vector<std::atomic<int>> counts(size_t(n) + 1);
-            pool.run(n, [&](int task, int worker) {
+            auto task = [&](int index, int worker) {
                 ASSERT_LT(worker, size);
-                counts[size_t(task)].fetch_add(1);
-            });
+                counts[size_t(index)].fetch_add(1);
+            };
+            if (round % 2)
+                pool.run(n, task);
+            else
+                pool.run_stretches(n, task);
             for (int i = 0; i < n; ++i) ASSERT_EQ(counts[size_t(i)].load(), 1);
         }
     }
