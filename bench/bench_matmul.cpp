@@ -105,9 +105,13 @@ int main(int argc, char** argv) {
         large.n_rows = kRows;
         // As packing does, copying writes to fresh memory.
         const double copying = best_seconds(one, [&] { std::vector<uint8_t> copy(large.bytes); });
-        const double packing = best_seconds(one, [&] { (void)PackedMatrix::pack(large.view(), one); });
-        auto big = PackedMatrix::pack(large.view(), two),
-             small = PackedMatrix::pack(FileMatrix{type, kCacheRows, kCols, rows}.view(), two);
+        const double packing = best_seconds(one, [&] {
+            PackArena fresh;
+            (void)PackedMatrix::pack(large.view(), one, fresh);
+        });
+        PackArena arena;
+        auto big = PackedMatrix::pack(large.view(), two, arena),
+             small = PackedMatrix::pack(FileMatrix{type, kCacheRows, kCols, rows}.view(), two, arena);
         if (!big || !small) return 1;
         std::vector<float> out(size_t(kTokens * kRows));
         for (int i = kernels::all().n - 1; i >= 0; --i) {

@@ -25,7 +25,9 @@
 //   Q3_K     8 hmask, 16 qs, 3 scales                  d
 //   Q4_K     3 scales, 32 qs                           d dmin
 //   Q5_K     3 scales, 8 qh, 32 qs                     d dmin
-//   Q6_K     32 ql, 16 qh, 4 scales                    d
+//   Q6_K     4 scales, 48 x (regrouped)                d            run r, step i, four planes: words x = 3 (4r + i) and
+//                                                                   two more hold planes 0-2 in their low six bits and
+//                                                                   bits 0-1, 2-3, 4-5 of plane 3 above
 //   IQ4_XS   1 scales_l, 32 qs                         d scales_h
 //   TQ1_0    12 qs, 1 qh                               d
 //   TQ2_0    16 qs                                     d

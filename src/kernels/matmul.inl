@@ -18,10 +18,6 @@ constexpr int kGroupTokens =
     64;  // tokens between two passes over the weights: their activations stay in the second-level cache
 #endif
 constexpr int64_t kPrefetchBytes = 1536;
-// Of the kinds with 256 columns a block, whose arithmetic takes as long as memory does: a burst of a block's lines fills
-// the first level's miss buffers and nothing else goes on, so the lines are asked for one by one between the steps, and
-// of the second level (one core of Zen 3, from memory: Q6_K 10.6 -> 14.0 GB/s, TQ2_0 13.4 -> 16.1, IQ4_XS 10.4 -> 13.0).
-constexpr int64_t kFarPrefetchBytes = 16384;
 
 template <typename F>
 constexpr int kSubs = F::kCols / F::kSub;
@@ -49,29 +45,13 @@ STERNA_INLINE Scale sub_scale(const B64* scales) {
         return scale_u8<Sub % 4>(scales[Sub / 4]);
 }
 
-// sum over sub-blocks of factor[sub] * sums[sub]; factors are int8 or uint8, four sub-blocks per vector.
-template <int Subs, bool Signed>
-STERNA_INLINE I32 weighted_sums(const B64* factors, const int16_t* sums) {
-    I32 total = zero_i32();
-    unroll<Subs / 2>([&](auto pair) STERNA_LAMBDA {
-        constexpr int first = 2 * pair % 4;
-        const B64 x = factors[pair / 2];
-        const B64 both = splat4(reinterpret_cast<const int8_t*>(sums + 2 * pair));
-        if constexpr (Signed)
-            total = total + madd16(pairs_s8<first, first + 1>(x), both);
-        else
-            total = total + madd16(pairs_u8<first, first + 1>(x), both);
-    });
-    return total;
-}
-
 // acc + (d * da) * isum, and what belongs to minima.
 template <typename F>
-STERNA_INLINE F32 add_block(F32 acc, F32 d, F32 m, float activation_scale, I32 isum, I32 msum, int32_t sum) {
+STERNA_INLINE F32 add_block(F32 acc, F32 d, F32 m, float activation_scale, I32 isum, I32 msum, float sum) {
     const F32 da = splat(activation_scale);
     acc = acc + (d * da) * to_f32(isum);
     if constexpr (F::kMins) acc = acc - (m * da) * to_f32(msum);
-    if constexpr (F::kAffine) acc = acc + (m * da) * splat(float(sum));
+    if constexpr (F::kAffine) acc = acc + (m * da) * splat(sum);
     return acc;
 }
 
@@ -83,8 +63,72 @@ STERNA_INLINE F32 second_half(const uint8_t* halves) {
         return zero_f32();
 }
 
+// Activations of a group of tokens, with the sums in the form that F wants.
+struct Group {
+    const int8_t* q;
+    const float* scales;
+    const int16_t* sums;
+    int64_t n_cols, n_scales, n_sums;
+};
+
+// ---- What the sums of the activations are for
+// ----------------------------------------------------------------------------------------------------------------
+
+// The sums over F's sub-blocks from those over 16 columns. Fits int16: 256 * 127.
+template <typename F>
+void regroup_sums(const int16_t* from, int64_t n, int16_t* to) {
+    constexpr int width = F::kSub / 16;
+    for (int64_t i = 0; i < n / width; ++i) {
+        int sum = 0;
+        for (int j = 0; j < width; ++j) sum += from[i * width + j];
+        to[i] = int16_t(sum);
+    }
+}
+
+// kZero: where a chain starts, per sub-block; kMins: two sums per pair of sub-blocks; kAffine: the block's sum as a
+// float; kSigned: the sum per sub-block, for settle().
+template <typename F>
+constexpr int kExtra = F::kMins     ? kSubs<F> / 2
+                       : F::kAffine ? 1
+                                    : kSubs<F>;
+
+// Weights in the middle of their range leave a smaller sum: a chain that starts at the zero point's share has to hold
+// only that in the end, whatever it wraps around between.
+template <typename F>
+constexpr int kTileLimit = F::kZero == 0 ? kLimit<F> : chain_dots(max_int(F::kZero, F::kMaxWeight - F::kZero));
+
+// Whether one token's chains start below zero too: those that do not go beyond a sub-block.
+template <typename F>
+constexpr bool kStartsBelow = F::kZero != 0 && F::kSub <= 32;
+
+// Start: whether chains start below, from chain_start().
+template <typename F, bool Start>
+STERNA_INLINE void fill_extra(const int8_t* q, const int16_t* sums, int T, int32_t* to) {
+    for (int i = 0; i < kExtra<F>; ++i) {
+        if constexpr (F::kMins) {
+            __builtin_memcpy(to + i * T, sums + 2 * i, 4);
+        } else if constexpr (F::kAffine) {
+            const float sum = float(sums[0]);
+            __builtin_memcpy(to, &sum, 4);
+        } else if constexpr (Start) {
+            to[i * T] = chain_offset<F::kSub>(q + F::kSub * i, F::kZero, sums[i]);
+        } else {
+            to[i * T] = sums[i];
+        }
+    }
+}
+
 // ---- One token
 // ---------------------------------------------------------------------------------------------------------------
+
+// Lines of weights are asked for ahead of their use. Where panels go side by side, a little ahead in each: they are as
+// many streams, which the machine's own prefetchers follow. Of the others with 256 columns a block, whose arithmetic takes
+// as long as memory does, far ahead, into the second level and one by one between the steps: a burst fills the first
+// level's miss buffers and nothing else goes on.
+template <typename F>
+constexpr int64_t kAheadBytes = F::kCols == 256   ? (F::kStreams > 1 ? 1088 : 16384)
+                                : F::kStreams > 1 ? 512
+                                                  : kPrefetchBytes;
 
 template <typename F>
 constexpr int steps_before(int run) {
@@ -92,76 +136,92 @@ constexpr int steps_before(int run) {
     for (int r = 0; r < run; ++r) n += steps_of<F>(r);
     return n;
 }
-// Lines that one step of a block asks for; the rest of the block's are asked for at its beginning.
+// Lines that one step of a block asks for; the rest of the block's are asked for at its end.
 template <typename F>
 constexpr int kStepLines = F::kCols == 256 ? kWords<F> / steps_before<F>(F::kRuns) : 0;
 
 template <typename F, int Run>
-STERNA_INLINE void prefetch_step(const uint8_t* words, int i) {
+STERNA_INLINE void prefetch_step(const uint8_t* ahead, int i) {
     for (int line = 0; line < kStepLines<F>; ++line)
-        prefetch_far(words + kFarPrefetchBytes + 64 * ((steps_before<F>(Run) + i) * kStepLines<F> + line));
+        prefetch_far(ahead + 64 * ((steps_before<F>(Run) + i) * kStepLines<F> + line));
 }
 
 template <typename F>
-STERNA_INLINE void prefetch_block(const uint8_t* words) {
+STERNA_INLINE void prefetch_rest(const uint8_t* ahead) {
     constexpr int first = kStepLines<F> * steps_before<F>(F::kRuns);
     for (int i = first; i < kWords<F>; ++i) {
         if constexpr (kStepLines<F> > 0)
-            prefetch_far(words + kFarPrefetchBytes + 64 * i);
+            prefetch_far(ahead + 64 * i);
         else
-            prefetch(words + kPrefetchBytes + 64 * i);
+            prefetch(ahead + 64 * i);
     }
 }
 
+// The activations of one token; extra as in PackedGroup.
+struct PackedToken {
+    const int8_t* q;
+    const int32_t* extra;
+    const float* scales;
+};
+
 template <typename F, int Run>
-STERNA_INLINE I32 dot_run_signed(const uint8_t* words, const int8_t* q, const int16_t* sums, const B64* scales) {
+STERNA_INLINE I32 dot_run_signed(const uint8_t* words, const uint8_t* ahead, const int8_t* q, const int32_t* extra,
+                                 const B64* scales) {
     constexpr int sub = F::column(Run, 0) / F::kSub;
     B64 w[F::kPlanes];
     SignedChain chain = signed_zero();
-    if constexpr (F::kScaled) {
-        const Scale scale = sub_scale<F, sub>(scales);
-        for (int i = 0; i < F::kSteps; ++i) {
-            prefetch_step<F, Run>(words, i);
-            F::template step<Run>(words, i, w);
-            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA {
-                chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale);
-            });
-        }
-        return settle(chain, sums[sub], scale);
-    } else {
-        for (int i = 0; i < F::kSteps; ++i) {
-            prefetch_step<F, Run>(words, i);
-            F::template step<Run>(words, i, w);
-            unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA {
-                chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale_one());
-            });
-        }
-        return settle(chain, sums[sub]);
+    Scale scale;
+    if constexpr (F::kScaled)
+        scale = sub_scale<F, sub>(scales);
+    else
+        scale = scale_one();
+    for (int i = 0; i < F::kSteps; ++i) {
+        prefetch_step<F, Run>(ahead, i);
+        F::template step<Run>(words, i, w);
+        unroll<F::kPlanes>([&](auto p) STERNA_LAMBDA {
+            chain = signed_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i), scale);
+        });
     }
+    if constexpr (F::kScaled)
+        return settle(chain, extra[sub], scale);
+    else
+        return settle(chain, extra[sub]);
 }
 
-template <typename F, int Run>
-STERNA_INLINE I32 dot_run(const uint8_t* words, const int8_t* q, const B64* scales) {
+// Prefetch: false for all but the first pass over the words.
+template <typename F, int Run, bool Prefetch>
+STERNA_INLINE I32 dot_run(const uint8_t* words, const uint8_t* ahead, const int8_t* q, const int32_t* extra,
+                          const B64* scales) {
     constexpr int n_steps = steps_of<F>(Run), n_planes = planes_of<F>(Run);
+    constexpr int limit = kStartsBelow<F> ? kTileLimit<F> : kLimit<F>;
     B64 w[F::kPlanes];
-    I32 isum = zero_i32();
-    if constexpr (!F::kScaled && n_steps * n_planes <= kLimit<F>) {
-        Chain chain = chain_zero();
+    if constexpr (!F::kScaled && n_steps * n_planes <= limit) {
+        Chain chain;
+        if constexpr (kStartsBelow<F>)
+            chain = chain_start(extra[0]);
+        else
+            chain = chain_zero();
         for (int i = 0; i < n_steps; ++i) {
-            prefetch_step<F, Run>(words, i);
+            if constexpr (Prefetch) prefetch_step<F, Run>(ahead, i);
             F::template step<Run>(words, i, w);
             unroll<n_planes>(
                 [&](auto p) STERNA_LAMBDA { chain = chain_dot(chain, w[p], splat4(q + F::column(Run, p) + 4 * i)); });
         }
         return widen(chain);
     } else {
-        constexpr int piece = min_int(n_steps, kLimit<F>);
-        static_assert(n_steps % piece == 0);
+        constexpr int piece = min_int(n_steps, limit);
+        static_assert(n_steps % piece == 0 && (!kStartsBelow<F> || (n_steps == piece && F::kSub == 4 * piece)));
+        I32 isum = zero_i32();
         for (int i = 0; i < n_steps;) {
             Chain chain[n_planes];
-            unroll<n_planes>([&](auto p) STERNA_LAMBDA { chain[p] = chain_zero(); });
+            unroll<n_planes>([&](auto p) STERNA_LAMBDA {
+                if constexpr (kStartsBelow<F>)
+                    chain[p] = chain_start(extra[F::column(Run, p) / F::kSub]);
+                else
+                    chain[p] = chain_zero();
+            });
             for (int end = i + piece; i < end; ++i) {
-                prefetch_step<F, Run>(words, i);
+                if constexpr (Prefetch) prefetch_step<F, Run>(ahead, i);
                 F::template step<Run>(words, i, w);
                 unroll<n_planes>([&](auto p) STERNA_LAMBDA {
                     chain[p] = chain_dot(chain[p], w[p], splat4(q + F::column(Run, p) + 4 * i));
@@ -178,56 +238,98 @@ STERNA_INLINE I32 dot_run(const uint8_t* words, const int8_t* q, const B64* scal
     }
 }
 
-template <typename F>
-STERNA_INLINE F32 dot_block(F32 acc, const uint8_t* words, const uint8_t* halves, const int8_t* q, const int16_t* sums,
-                            float activation_scale) {
-    B64 scales[4], mins[4];
-    if constexpr (F::kScaled) F::scales(words, halves, scales);
-    I32 isum = zero_i32(), msum = zero_i32();
-    unroll<F::kRuns>([&](auto run) STERNA_LAMBDA {
-        if constexpr (F::kSigned)
-            isum = isum + dot_run_signed<F, run>(words, q, sums, scales);
-        else
-            isum = isum + dot_run<F, run>(words, q, scales);
-    });
-    if constexpr (F::kZero != 0) {
-        if constexpr (F::kScaled)
-            isum = isum - weighted_sums<kSubs<F>, F::kSignedScales>(scales, sums) * splat(int32_t(F::kZero));
-        else
-            isum = isum - splat(int32_t(F::kZero * sums[0]));
-    }
-    if constexpr (F::kMins) {
-        F::mins(words, mins);
-        msum = weighted_sums<kSubs<F>, false>(mins, sums);
-    }
-    return add_block<F>(acc, F::d(halves), second_half<F>(halves), activation_scale, isum, msum, sums[0]);
-}
-
-template <typename F>
-void matmul_one(const MatmulArgs& args, const int8_t* q, const float* scales, const int16_t* sums, float* out) {
-    const int64_t n_blocks = args.n_cols / F::kCols;
-    for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
-        const uint8_t* words = args.weights + panel * args.panel_bytes;
-        const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
-        F32 acc = zero_f32();
-        for (int64_t block = 0; block < n_blocks; ++block) {
-            const uint8_t* w = words + block * (64 * kWords<F>);
-            prefetch_block<F>(w);
-            acc = dot_block<F>(acc, w, halves + block * F::kHalfBytes, q + block * F::kCols, sums + block * kSubs<F>,
-                               scales[block]);
-        }
-        const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-        store_first(out + row, acc, left < kPanelRows ? int(left) : kPanelRows);
+template <typename F, int Run>
+STERNA_INLINE I32 sum_of_run(const uint8_t* words, const uint8_t* ahead, const int8_t* q, const int32_t* extra,
+                             const B64* scales) {
+    if constexpr (F::kSigned) {
+        return dot_run_signed<F, Run>(words, ahead, q, extra, scales);
+    } else if constexpr (F::kApart && kParts > 1) {
+        // Pass by pass, of which the compiler keeps what join() takes: the sums of one part at a time fit the registers.
+        I32 parts[kParts];
+        unroll<kParts>([&](auto part) STERNA_LAMBDA {
+            const uint8_t* again = words;
+            __asm__("" : "+r"(again));  // else it would see that the passes are equal, and do all parts in one
+            parts[part] = dot_run < F, Run, part == 0 > (again, ahead, q, extra, scales);
+        });
+        return join(parts);
+    } else {
+        return dot_run<F, Run, true>(words, ahead, q, extra, scales);
     }
 }
 
-// Activations of a group of tokens, with the sums in the form that F wants.
-struct Group {
-    const int8_t* q;
-    const float* scales;
-    const int16_t* sums;
-    int64_t n_cols, n_scales, n_sums;
+// What is being added up of one panel.
+struct PanelSums {
+    B64 scales[4];
+    I32 isum;
+    F32 acc;
 };
+
+// N panels side by side.
+template <typename F, int N>
+STERNA_INLINE void multiply_panels(const MatmulArgs& args, int64_t panel, const PackedToken& x, float* out) {
+    const int64_t n_blocks = args.n_cols / F::kCols;
+    const uint8_t* words = args.weights + panel * args.panel_bytes;
+    const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
+    PanelSums sums[N];
+    for (int p = 0; p < N; ++p) sums[p].acc = zero_f32();
+    for (int64_t block = 0; block < n_blocks; ++block) {
+        const int8_t* q = x.q + block * F::kCols;
+        const int32_t* extra = x.extra + block * kExtra<F>;
+        // Past its end a panel is followed by the one that takes its place.
+        int64_t ahead = kAheadBytes<F>;
+        if (block * (64 * kWords<F>)+ahead >= args.panel_bytes) ahead += (N - 1) * args.panel_bytes;
+        for (int p = 0; p < N; ++p) {
+            sums[p].isum = zero_i32();
+            if constexpr (F::kScaled)
+                F::scales(words + p * args.panel_bytes, halves + p * args.panel_bytes, sums[p].scales);
+        }
+        unroll<F::kRuns>([&](auto run) STERNA_LAMBDA {
+            for (int p = 0; p < N; ++p) {
+                const uint8_t* w = words + p * args.panel_bytes;
+                if constexpr (F::kRuns == 1) prefetch_rest<F>(w + ahead);
+                sums[p].isum = sums[p].isum + sum_of_run<F, run>(w, w + ahead, q, extra, sums[p].scales);
+            }
+        });
+        for (int p = 0; p < N; ++p) {
+            if constexpr (F::kRuns > 1) prefetch_rest<F>(words + p * args.panel_bytes + ahead);
+            const uint8_t* h = halves + p * args.panel_bytes;
+            I32 isum = sums[p].isum, msum = zero_i32();
+            if constexpr (F::kZero != 0 && !kStartsBelow<F>) isum = isum - splat(int32_t(F::kZero * extra[0]));
+            if constexpr (F::kMins) {
+                B64 mins[4];
+                F::mins(words + p * args.panel_bytes, mins);
+                unroll<kSubs<F> / 2>([&](auto pair) STERNA_LAMBDA {
+                    constexpr int first = 2 * pair % 4;
+                    const B64 both = splat4(reinterpret_cast<const int8_t*>(extra + pair));
+                    msum = msum + madd16(pairs_u8<first, first + 1>(mins[pair / 2]), both);
+                });
+            }
+            sums[p].acc = add_block<F>(sums[p].acc, F::d(h), second_half<F>(h), x.scales[block], isum, msum,
+                                       F::kAffine ? as_float(extra[0]) : 0.0f);
+        }
+        words += 64 * kWords<F>;
+        halves += F::kHalfBytes;
+    }
+    for (int p = 0; p < N; ++p) {
+        const int64_t row = (panel + p) * kPanelRows, left = args.n_rows - row;
+        store_first(out + row, sums[p].acc, left < kPanelRows ? int(left) : kPanelRows);
+    }
+}
+
+// scratch: kExtra<F> words per block.
+template <typename F>
+void matmul_one(const MatmulArgs& args, const Group& token, float* out, int32_t* scratch) {
+    const int64_t n_blocks = args.n_cols / F::kCols;
+    for (int64_t block = 0; block < n_blocks; ++block)
+        fill_extra<F, kStartsBelow<F>>(token.q + block * F::kCols, token.sums + block * kSubs<F>, 1,
+                                       scratch + block * kExtra<F>);
+    const PackedToken x = {token.q, scratch, token.scales};
+    int64_t panel = args.panel_begin;
+    for (; panel + F::kStreams <= args.panel_end; panel += F::kStreams)
+        multiply_panels<F, F::kStreams>(args, panel, x, out);
+    if constexpr (F::kStreams > 1)
+        for (; panel < args.panel_end; ++panel) multiply_panels<F, 1>(args, panel, x, out);
+}
 
 #if !defined(STERNA_ISA_SCALAR)
 // ---- Many tokens
@@ -280,38 +382,10 @@ struct PackedGroup {
     float* scales;
 };
 
-// kZero: where a chain starts, per sub-block; kMins: two sums per pair of sub-blocks; kAffine: the block's sum as a
-// float; kSigned: the sum per sub-block, for settle().
-template <typename F>
-constexpr int kExtra = F::kMins     ? kSubs<F> / 2
-                       : F::kAffine ? 1
-                                    : kSubs<F>;
-
-// Weights in the middle of their range leave a smaller sum: a chain that starts at the zero point's share has to hold
-// only that in the end, whatever it wraps around between.
-template <typename F>
-constexpr int kTileLimit = F::kZero == 0 ? kLimit<F> : chain_dots(max_int(F::kZero, F::kMaxWeight - F::kZero));
-
 // Of one token: its part of PackedGroup, and of the sums of a panel.
 template <typename F>
 constexpr int64_t packed_bytes(int64_t n_cols) {
     return n_cols + n_cols / F::kCols * 4 * (kExtra<F> + 1) + 64;
-}
-
-template <typename F>
-STERNA_INLINE void fill_extra(const int8_t* q, const int16_t* sums, int T, int32_t* to) {
-    for (int i = 0; i < kExtra<F>; ++i) {
-        if constexpr (F::kMins) {
-            __builtin_memcpy(to + i * T, sums + 2 * i, 4);
-        } else if constexpr (F::kAffine) {
-            const float sum = float(sums[0]);
-            __builtin_memcpy(to, &sum, 4);
-        } else if constexpr (F::kZero != 0) {
-            to[i * T] = chain_offset<F::kSub>(q + F::kSub * i, F::kZero, sums[i]);
-        } else {
-            to[i * T] = sums[i];
-        }
-    }
 }
 
 using Words4 = uint32_t __attribute__((vector_size(16)));
@@ -350,7 +424,8 @@ void pack_tile(const Group& group, int64_t token, int T, const PackedGroup& to) 
         const int8_t* values = group.q + (token + t) * group.n_cols;
         const int16_t* sums = group.sums + (token + t) * group.n_sums;
         for (int64_t block = 0; block < n_blocks; ++block) {
-            fill_extra<F>(values + block * F::kCols, sums + block * kSubs<F>, T, extra + block * kExtra<F> * T + t);
+            fill_extra<F, F::kZero != 0>(values + block * F::kCols, sums + block * kSubs<F>, T,
+                                         extra + block * kExtra<F> * T + t);
             scales[block * T + t] = group.scales[(token + t) * group.n_scales + block];
         }
     }
@@ -504,17 +579,6 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
 
 #endif  // the scalar build takes tokens one by one: it has no registers to share weights in
 
-// The sums over F's sub-blocks from those over 16 columns. Fits int16: 256 * 127.
-template <typename F>
-void regroup_sums(const int16_t* from, int64_t n, int16_t* to) {
-    constexpr int width = F::kSub / 16;
-    for (int64_t i = 0; i < n / width; ++i) {
-        int sum = 0;
-        for (int j = 0; j < width; ++j) sum += from[i * width + j];
-        to[i] = int16_t(sum);
-    }
-}
-
 template <typename F>
 void matmul(const MatmulArgs& args) {
     constexpr bool regroup = F::kCols == 256 && F::kSub != 16;
@@ -526,8 +590,8 @@ void matmul(const MatmulArgs& args) {
         group.n_sums = args.n_cols / F::kSub;
         group.sums = sums;
     }
+    const int64_t sum_bytes = regroup ? (group.n_sums * 2 + 3) / 4 * 4 : 0;
 #if !defined(STERNA_ISA_SCALAR)
-    const int64_t sum_bytes = regroup ? group.n_sums * 2 : 0;
     const int64_t room = kMatmulScratchBytes - kTileScratchBytes<F> - 64;
     while (group_tokens > 1 && group_tokens * (sum_bytes + packed_bytes<F>(args.n_cols)) > room) group_tokens /= 2;
     rest += (group_tokens * sum_bytes + 63) / 64 * 64;
@@ -543,7 +607,7 @@ void matmul(const MatmulArgs& args) {
             group.sums = args.x.sums + token * args.x.n_sums;
         }
         float* out = args.out + token * args.out_stride;
-        if (n == 1) matmul_one<F>(args, group.q, group.scales, group.sums, out);
+        if (n == 1) matmul_one<F>(args, group, out, reinterpret_cast<int32_t*>(args.scratch + sum_bytes));
 #if !defined(STERNA_ISA_SCALAR)
         else
             matmul_group<F>(args, group, n, out, rest);

@@ -175,7 +175,7 @@ STERNA_INLINE F32 finish_block(F32 acc, const AmxBlock<F>& block, F32 d, F32 m, 
             msum = {_mm512_dpwssd_epi32(msum.v, load_b64(block.pairs + 64 * pair).v, both.v)};
         });
     }
-    return add_block<F>(acc, d, m, scale, isum, msum, F::kAffine ? token_sums[0] : 0);
+    return add_block<F>(acc, d, m, scale, isum, msum, F::kAffine ? float(token_sums[0]) : 0.0f);
 }
 
 template <typename F, int Blocks>

@@ -9,6 +9,8 @@
 //   kScaled        scales(words, halves, s) yields the integer scales, four sub-blocks per vector; kSignedScales: as s8
 //   kMins          mins(words, m) too: value = (d scale) q - (dmin min)
 //   kAffine        a second half m: value = d q + m
+//   kStreams       panels that one token goes through side by side
+//   kApart         one token takes the parts of a vector (vec.h) one by one: many planes' sums at once need registers
 // clang-format on
 namespace sterna::kernels {
 namespace {
@@ -29,7 +31,7 @@ STERNA_INLINE void unroll(F&& f) {
 }
 
 struct Unscaled {
-    static constexpr bool kScaled = false, kSignedScales = false, kMins = false;
+    static constexpr bool kScaled = false, kSignedScales = false, kMins = false, kApart = false;
 };
 
 // The 32-wide kinds and the ternary ones have one scale, a half.
@@ -66,14 +68,15 @@ STERNA_INLINE B64 move16(B64 x) {
 // ------------------------------------------------------------------------------------------------------------
 
 struct Simple : Unscaled {
-    static constexpr int kCols = 32, kSub = 32, kRuns = 1, kSteps = 4, kPlanes = 2;
+    static constexpr int kCols = 32, kSub = 32, kRuns = 1, kSteps = 4, kPlanes = 2, kStreams = kPanelsTogether;
     static constexpr bool kSigned = false, kAffine = false;
     static constexpr int column(int, int plane) { return 16 * plane; }
 };
 
 struct FormatQ8_0 : Unscaled, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kQ8_0;
-    static constexpr int kCols = 32, kSub = 32, kRuns = 1, kSteps = 8, kPlanes = 1, kMaxWeight = 128, kZero = 0;
+    static constexpr int kCols = 32, kSub = 32, kRuns = 1, kSteps = 8, kPlanes = 1, kMaxWeight = 128, kZero = 0,
+                         kStreams = kPanelsTogether;
     static constexpr bool kSigned = true, kAffine = false;
     static constexpr int column(int, int) { return 0; }
     template <int Run>
@@ -166,7 +169,8 @@ struct FormatMXFP4 : Simple {
 
 // The twelve scale bytes of Q4_K and Q5_K are three words.
 struct ScalesAndMins {
-    static constexpr bool kScaled = true, kSignedScales = false, kMins = true;
+    static constexpr int kStreams = kPanelsTogether;
+    static constexpr bool kScaled = true, kSignedScales = false, kMins = true, kApart = false;
     static STERNA_INLINE void scales(const uint8_t* words, const uint8_t*, B64* s) {
         const B64 w0 = word(words, 0), w2 = word(words, 2);
         s[0] = w0 & splat_u8(63);
@@ -209,13 +213,13 @@ struct FormatQ5_K : ScalesAndMins, HalfScale<2> {
 // every plane.
 struct Planes16 {
     static constexpr int kCols = 256, kSub = 16, kRuns = 4, kSteps = 4, kPlanes = 4;
-    static constexpr bool kSigned = false, kAffine = false, kScaled = true;
+    static constexpr bool kSigned = false, kAffine = false, kScaled = true, kApart = true;
     static constexpr int column(int run, int plane) { return 128 * (run / 2) + 16 * (run % 2) + 32 * plane; }
 };
 
 struct FormatQ2_K : Planes16, HalfScale<2> {
     static constexpr WeightKind kKind = WeightKind::kQ2_K;
-    static constexpr int kMaxWeight = 3, kZero = 0;
+    static constexpr int kMaxWeight = 3, kZero = 0, kStreams = 1;
     static constexpr bool kSignedScales = false, kMins = true;
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
@@ -235,7 +239,7 @@ struct FormatQ2_K : Planes16, HalfScale<2> {
 
 struct FormatQ3_K : Planes16, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kQ3_K;
-    static constexpr int kMaxWeight = 7, kZero = 4;
+    static constexpr int kMaxWeight = 7, kZero = 4, kStreams = 1;
     static constexpr bool kSignedScales = true, kMins = false;
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
@@ -257,28 +261,29 @@ struct FormatQ3_K : Planes16, HalfScale<1> {
     }
 };
 
+// Regrouped (layout.h): the fourth plane lies above the other three.
 struct FormatQ6_K : Planes16, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kQ6_K;
-    static constexpr int kMaxWeight = 63, kZero = 32;
+    static constexpr int kMaxWeight = 63, kZero = 32, kStreams = kPanelsTogether;
     static constexpr bool kSignedScales = true, kMins = false;
     template <int Run>
     static STERNA_INLINE void step(const uint8_t* words, int i, B64* w) {
-        constexpr int half = Run / 2, part = Run % 2;
-        const B64 x = word(words, 16 * half + 4 * part + i), y = word(words, 16 * half + 8 + 4 * part + i);
-        const B64 high = word(words, 32 + 8 * half + 4 * part + i), mask = splat_u8(48);
-        w[0] = low_nibbles(x) | (shl16<4>(high) & mask);
-        w[1] = low_nibbles(y) | (shl16<2>(high) & mask);
-        w[2] = high_nibbles(x) | (high & mask);
-        w[3] = high_nibbles(y) | (shr16<2>(high) & mask);
+        const uint8_t* three = words + 64 * (4 + 12 * Run + 3 * i);
+        const B64 x = word(three, 0), y = word(three, 1), z = word(three, 2), six = splat_u8(63);
+        w[0] = x & six;
+        w[1] = y & six;
+        w[2] = z & six;
+        w[3] = (shr16<6>(x) & splat_u8(3)) | (shr16<4>(y) & splat_u8(12)) | (shr16<2>(z) & splat_u8(48));
     }
     static STERNA_INLINE void scales(const uint8_t* words, const uint8_t*, B64* s) {
-        for (int quad = 0; quad < 4; ++quad) s[quad] = word(words, 48 + quad);
+        for (int quad = 0; quad < 4; ++quad) s[quad] = word(words, quad);
     }
 };
 
 struct FormatIQ4_XS : HalfScale<2> {
     static constexpr WeightKind kKind = WeightKind::kIQ4_XS;
-    static constexpr int kCols = 256, kSub = 32, kRuns = 8, kSteps = 4, kPlanes = 2, kMaxWeight = 127, kZero = 0;
+    static constexpr int kCols = 256, kSub = 32, kRuns = 8, kSteps = 4, kPlanes = 2, kMaxWeight = 127, kZero = 0,
+                         kStreams = 1;
     static constexpr bool kSigned = true, kAffine = false, kScaled = true, kSignedScales = true, kMins = false;
     static constexpr int column(int run, int plane) { return 32 * run + 16 * plane; }
     template <int Run>
@@ -317,7 +322,8 @@ struct FormatIQ4_XS : HalfScale<2> {
 
 struct FormatTQ2_0 : Unscaled, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kTQ2_0;
-    static constexpr int kCols = 256, kSub = 256, kRuns = 2, kSteps = 8, kPlanes = 4, kMaxWeight = 3, kZero = 1;
+    static constexpr int kCols = 256, kSub = 256, kRuns = 2, kSteps = 8, kPlanes = 4, kMaxWeight = 3, kZero = 1,
+                         kStreams = 1;
     static constexpr bool kSigned = false, kAffine = false;
     static constexpr int column(int run, int plane) { return 128 * run + 32 * plane; }
     template <int Run>
@@ -335,7 +341,8 @@ struct FormatTQ2_0 : Unscaled, HalfScale<1> {
 // low: tripling keeps that offset (384 = 128 mod 256).
 struct FormatTQ1_0 : Unscaled, HalfScale<1> {
     static constexpr WeightKind kKind = WeightKind::kTQ1_0;
-    static constexpr int kCols = 256, kSub = 256, kRuns = 3, kSteps = 8, kPlanes = 5, kMaxWeight = 2, kZero = 1;
+    static constexpr int kCols = 256, kSub = 256, kRuns = 3, kSteps = 8, kPlanes = 5, kMaxWeight = 2, kZero = 1,
+                         kStreams = 1;
     static constexpr bool kSigned = false, kAffine = false;
     static constexpr int steps(int run) { return run == 0 ? 8 : run == 1 ? 4 : 1; }
     static constexpr int planes(int run) { return run == 2 ? 4 : 5; }

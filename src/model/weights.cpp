@@ -112,9 +112,9 @@ Status for_each_tensor(const Config& config, const std::vector<TensorSpec>& tabl
 }
 
 Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& weights, LayerWeights* layer,
-                   ThreadPool& pool) {
+                   ThreadPool& pool, PackArena& arena) {
     auto pack_into = [&](PackedMatrix& into) -> Status {
-        STERNA_TRY(matrix, PackedMatrix::pack(tensor, pool));
+        STERNA_TRY(matrix, PackedMatrix::pack(tensor, pool, arena));
         into = std::move(matrix);
         return {};
     };
@@ -140,7 +140,7 @@ Status load_tensor(const TensorSpec& spec, const TensorView& tensor, Weights& we
     } else if (auto* experts = std::get_if<Experts LayerWeights::*>(&slot)) {
         auto& matrices = (layer->**experts).matrices;
         for (int64_t index = 0; index < tensor.shape[2]; ++index) {
-            STERNA_TRY(expert, PackedMatrix::pack(tensor, pool, index));
+            STERNA_TRY(expert, PackedMatrix::pack(tensor, pool, arena, index));
             matrices.push_back(std::move(expert));
         }
     }
@@ -248,6 +248,7 @@ Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>
                              ThreadPool& pool, const std::atomic<bool>* cancel) {
     Weights weights;
     weights.layers.resize(size_t(config.n_layers));
+    PackArena arena;
     Status loaded =
         for_each_tensor(config, table, [&](const TensorSpec& spec, const std::string& name, int64_t layer) -> Status {
             if (cancel && cancel->load(std::memory_order_relaxed))
@@ -256,7 +257,7 @@ Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>
                 auto& experts = weights.layers[size_t(layer)].*std::get<Experts LayerWeights::*>(spec.slot);
                 for (int64_t expert = 0; expert < config.n_experts; ++expert) {
                     const TensorView& one = *tensors.find_tensor(expert_name(name, expert));
-                    STERNA_TRY(matrix, PackedMatrix::pack(one, pool));
+                    STERNA_TRY(matrix, PackedMatrix::pack(one, pool, arena));
                     experts.matrices.push_back(std::move(matrix));
                     tensors.release(one);
                 }
@@ -265,7 +266,7 @@ Result<Weights> load_weights(const Config& config, const std::vector<TensorSpec>
             const TensorView* tensor = tensors.find_tensor(name);
             if (!tensor) return {};
             STERNA_CHECK(
-                load_tensor(spec, *tensor, weights, layer < 0 ? nullptr : &weights.layers[size_t(layer)], pool));
+                load_tensor(spec, *tensor, weights, layer < 0 ? nullptr : &weights.layers[size_t(layer)], pool, arena));
             tensors.release(*tensor);
             return {};
         });

@@ -34,6 +34,9 @@
 //   SignedChain: as Chain for weights in -128..127, without its limit:
 //     signed_dot(chain, w, s, scale), then settle(chain, sum of all s, scale), with one scale throughout, or
 //     signed_dot(chain, w, s, scale_one()), then settle(chain, sum of all s)
+//   kParts, join(parts): where vectors are wider than registers, and a kernel needs many at once, it may compute
+//     parts[0] to parts[kParts - 1] one after another, all in the same way, and join them: a lane of the result comes
+//     from the part that it belongs to, and the compiler drops what is not taken
 // clang-format on
 
 #include <stddef.h>

@@ -282,6 +282,12 @@ STERNA_INLINE B64 bytes_of(I32 x) {
     return {x.lo, x.hi};
 }
 
+// Half the registers' number of vectors fits them.
+constexpr int kParts = 2;
+STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
+    return {parts[0].lo, parts[1].hi};
+}
+
 // maddubs adds two u8 x s8 products in int16: 2 * 127 * 127 fits, so u7 weights never saturate.
 STERNA_INLINE I32 madd16(B64 a, B64 b) {
     return STERNA_2(_mm256_madd_epi16, a, b);

@@ -255,6 +255,11 @@ STERNA_INLINE B64 pairs_s8(B64 x) {
     return bytes_of((scale_s8<I>(x) & splat(int32_t(0xffff))) | shl<16>(scale_s8<J>(x)));
 }
 
+// See vec.h: all vectors are taken whole.
+constexpr int kParts = 1;
+STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
+    return parts[0];
+}
 STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) {
     return {_mm512_dpbusd_epi32(acc.v, u.v, s.v)};
 }

@@ -291,6 +291,12 @@ STERNA_INLINE I32 madd16(B64 x, B64 y) {
     return STERNA_2(madd16_part, x, y);
 }
 
+// See vec.h: all vectors are taken whole.
+constexpr int kParts = 1;
+STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
+    return parts[0];
+}
+
 #ifdef __ARM_FEATURE_DOTPROD
 STERNA_INLINE int32x4_t dot_part(int32x4_t acc, uint8x16_t w, uint8x16_t s) {
     return vdotq_s32(acc, vreinterpretq_s8_u8(w), vreinterpretq_s8_u8(s));

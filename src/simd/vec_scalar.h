@@ -294,6 +294,11 @@ STERNA_INLINE B64 bytes_of(I32 x) {
     return __builtin_bit_cast(B64, x);
 }
 
+// See vec.h: all vectors are taken whole.
+constexpr int kParts = 1;
+STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
+    return parts[0];
+}
 STERNA_INLINE int32_t dot_lane(const uint8_t* u, const uint8_t* s) {
     return u[0] * int8_t(s[0]) + u[1] * int8_t(s[1]) + u[2] * int8_t(s[2]) + u[3] * int8_t(s[3]);
 }
@@ -313,6 +318,13 @@ STERNA_INLINE I32 madd16(B64 a, B64 b) {
 
 STERNA_INLINE Chain chain_zero() {
     return zero_i32();
+}
+template <int N>
+STERNA_INLINE int32_t chain_offset(const int8_t*, int32_t zero, int32_t sum) {
+    return -zero * sum;
+}
+STERNA_INLINE Chain chain_start(int32_t offset) {
+    return splat(offset);
 }
 STERNA_INLINE Chain chain_dot(Chain chain, B64 u, B64 s) {
     return dot4(chain, u, s);

@@ -296,6 +296,12 @@ STERNA_INLINE I32 madd16(B64 x, B64 y) {
     return STERNA_2(wasm_i32x4_dot_i16x8, x, y);
 }
 
+// See vec.h: all vectors are taken whole.
+constexpr int kParts = 1;
+STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
+    return parts[0];
+}
+
 // Even and odd bytes as int16, so that one dot of int16 pairs leaves a lane's sum in the lane.
 STERNA_INLINE v128_t even_s8(v128_t x) {
     return wasm_i16x8_shr(wasm_i16x8_shl(x, 8), 8);

@@ -25,7 +25,11 @@ void put_word(uint8_t* to, uint32_t word) {
 }
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t(2) << 20;
+#if defined(__linux__)
+constexpr size_t kLargePage = size_t(2) << 20;
+constexpr size_t kChunkBytes = size_t(64)
+                               << 20;  // what is left of the last one is never touched, and so takes no memory
+#endif
 
 std::optional<WeightKind> kind_of(DType type) {
     switch (type) {
@@ -73,6 +77,7 @@ std::optional<WeightKind> kind_of(DType type) {
 // Vectors of the baseline's width; compilers turn the shuffles into unpack or zip instructions.
 using Words4 = uint32_t __attribute__((vector_size(16)));
 using Halves8 = uint16_t __attribute__((vector_size(16)));
+using Words16 = uint32_t __attribute__((vector_size(64), may_alias));  // a word of each row of a panel
 
 template <typename V>
 inline V load_vector(const uint8_t* p) {
@@ -154,6 +159,57 @@ bool has_fifth_bits(WeightKind kind) {
     return kind == WeightKind::kQ5_0 || kind == WeightKind::kQ5_1;
 }
 
+// Q6_K in the file: 32 words of low nibbles, 16 of high bits, 4 of scales. Where the four columns of step i of run r
+// (matmul_formats.inl) have theirs:
+constexpr int kQ6Words = 52, kQ6Scales = 48;
+constexpr int q6_low(int run, int i) {
+    return 16 * (run / 2) + 4 * (run % 2) + i;  // of planes 0 and 2; 8 words on, of planes 1 and 3
+}
+constexpr int q6_high(int run, int i) {
+    return 32 + 8 * (run / 2) + 4 * (run % 2) + i;
+}
+
+// Packed, three of the four six-bit columns lie in three words' low bits, and the fourth in what is left above them, two
+// bits a word: fewer instructions to take apart. W: a word, or those of 16 rows.
+template <typename W>
+void join_six_bits(W x, W y, W high, W* to) {
+    const W low = W{} + 0x0f0f0f0fu, two = W{} + 0x03030303u;
+    const W last = ((y >> 4) & low) | ((high >> 6) & two) << 4;
+    to[0] = (x & low) | (high & two) << 4 | (last & two) << 6;
+    to[1] = (y & low) | ((high >> 2) & two) << 4 | ((last >> 2) & two) << 6;
+    to[2] = ((x >> 4) & low) | ((high >> 4) & two) << 4 | ((last >> 4) & two) << 6;
+}
+template <typename W>
+void split_six_bits(const W* from, W& x, W& y, W& high) {
+    const W low = W{} + 0x0f0f0f0fu, two = W{} + 0x03030303u;
+    const W last = ((from[0] >> 6) & two) | ((from[1] >> 6) & two) << 2 | ((from[2] >> 6) & two) << 4;
+    x = (from[0] & low) | (from[2] & low) << 4;
+    y = (from[1] & low) | (last & low) << 4;
+    high =
+        ((from[0] >> 4) & two) | ((from[1] >> 4) & two) << 2 | ((from[2] >> 4) & two) << 4 | ((last >> 4) & two) << 6;
+}
+
+// The words of 16 rows, or of one: scales, then three words per step of each run, in the order of their use.
+template <typename W>
+void regroup_q6(W* words) {
+    W file[kQ6Words];
+    std::memcpy(file, words, sizeof file);
+    for (int i = 0; i < 4; ++i) words[i] = file[kQ6Scales + i];
+    for (int step = 0; step < 16; ++step) {
+        const int low = q6_low(step / 4, step % 4);
+        join_six_bits(file[low], file[low + 8], file[q6_high(step / 4, step % 4)], words + 4 + 3 * step);
+    }
+}
+void ungroup_q6(uint32_t* words) {
+    uint32_t packed[kQ6Words];
+    std::memcpy(packed, words, sizeof packed);
+    for (int i = 0; i < 4; ++i) words[kQ6Scales + i] = packed[i];
+    for (int step = 0; step < 16; ++step) {
+        const int low = q6_low(step / 4, step % 4);
+        split_six_bits(packed + 4 + 3 * step, words[low], words[low + 8], words[q6_high(step / 4, step % 4)]);
+    }
+}
+
 // One panel of a block kind.
 void pack_blocks(WeightKind kind, const uint8_t* const* rows, int64_t n_blocks, uint8_t* to) {
     const Layout layout = kernels::layout_of(kind);
@@ -166,6 +222,7 @@ void pack_blocks(WeightKind kind, const uint8_t* const* rows, int64_t n_blocks, 
             for (int r = 0; r < kPanelRows; ++r)
                 put_word(words + 4 * r, regroup_fifth_bits(load_le<uint32_t>(words + 4 * r)));
         }
+        if (kind == WeightKind::kQ6_K) regroup_q6(reinterpret_cast<Words16*>(words));
         for (int h = 0; h < layout.n_halves; ++h, halves += 32)
             for (int r = 0; r < kPanelRows; ++r)
                 std::memcpy(halves + 2 * r, rows[r] + at + size_t(layout.half_offset + 2 * h), 2);
@@ -190,11 +247,28 @@ void pack_panel(WeightKind kind, const uint8_t* const* rows, int64_t n_cols, uin
 
 }  // namespace
 
-void PackedMatrix::Free::operator()(uint8_t* p) const {
-    std::free(p);
+std::shared_ptr<uint8_t> PackArena::allocate(size_t bytes) {
+    const auto rounded = [bytes](size_t unit) { return (bytes + unit - 1) / unit * unit; };
+    const auto own = [](uint8_t* p) { return std::shared_ptr<uint8_t>(p, [](uint8_t* q) { std::free(q); }); };
+    const size_t wanted = rounded(kAlignment);
+#if defined(__linux__)
+    if (wanted > size_ - used_) {
+        const size_t size = std::max(kChunkBytes, rounded(kLargePage));
+        chunk_ = own(static_cast<uint8_t*>(std::aligned_alloc(kLargePage, size)));
+        used_ = 0;
+        size_ = chunk_ ? size : 0;
+        if (!chunk_) return nullptr;
+        madvise(chunk_.get(), size, MADV_HUGEPAGE);  // advice: a refusal changes nothing
+    }
+    uint8_t* const data = chunk_.get() + used_;
+    used_ += wanted;
+    return {chunk_, data};
+#else
+    return own(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, wanted)));
+#endif
 }
 
-Result<PackedMatrix> PackedMatrix::pack(const TensorView& tensor, ThreadPool& pool, int64_t index) {
+Result<PackedMatrix> PackedMatrix::pack(const TensorView& tensor, ThreadPool& pool, PackArena& arena, int64_t index) {
     const auto kind = kind_of(tensor.type);
     if (!kind)
         return fail(ErrorCode::kUnsupported, "{}: type {}, expected one that multiplies", tensor.name,
@@ -221,17 +295,12 @@ Result<PackedMatrix> PackedMatrix::pack(const TensorView& tensor, ThreadPool& po
     matrix.n_rows_ = n_rows;
     matrix.n_cols_ = n_cols;
     matrix.panel_bytes_ = kernels::panel_bytes(*kind, n_cols);
-    const size_t total = size_t(matrix.bytes());
-    const size_t alignment = total >= kHugePage ? kHugePage : kAlignment;
-    matrix.data_.reset(
-        static_cast<uint8_t*>(std::aligned_alloc(alignment, (total + alignment - 1) / alignment * alignment)));
-    if (!matrix.data_) return fail(ErrorCode::kOutOfMemory, "{}: no memory for {} bytes", tensor.name, total);
-#if defined(__linux__)
-    if (alignment == kHugePage) madvise(matrix.data_.get(), total, MADV_HUGEPAGE);
-#endif
+    const std::shared_ptr<uint8_t> data = arena.allocate(size_t(matrix.bytes()));
+    if (!data) return fail(ErrorCode::kOutOfMemory, "{}: no memory for {} bytes", tensor.name, matrix.bytes());
+    matrix.data_ = data;
 
     const uint8_t* from = tensor.data.data() + uint64_t(index) * uint64_t(n_rows) * row_bytes;
-    uint8_t* to = matrix.data_.get();
+    uint8_t* to = data.get();
     const int64_t n_panels = matrix.n_panels(), panel_bytes = matrix.panel_bytes_;
     // Tasks of about a megabyte, so that the threads end together.
     const int64_t per_task = std::max<int64_t>(1, (int64_t(1) << 20) / panel_bytes);
@@ -269,6 +338,12 @@ void PackedMatrix::unpack_row(int64_t row, float* out) const {
         if (has_fifth_bits(kind_)) {
             uint8_t* qh = bytes + layout.word_offset;
             put_word(qh, ungroup_fifth_bits(load_le<uint32_t>(qh)));
+        }
+        if (kind_ == WeightKind::kQ6_K) {
+            uint32_t block_words[kQ6Words];
+            std::memcpy(block_words, bytes, sizeof block_words);
+            ungroup_q6(block_words);
+            std::memcpy(bytes, block_words, sizeof block_words);
         }
         for (int h = 0; h < layout.n_halves; ++h, halves += 32)
             std::memcpy(bytes + layout.half_offset + 2 * h, halves + 2 * lane, 2);

@@ -1,6 +1,6 @@
 // A weight matrix in the kernels' layout: 16 rows side by side, so that a vector lane is an output row
 // (kernels/layout.h). The packed form takes as many bytes as the file's (plus the padding of the last panel). Owns its
-// memory; immutable; share freely.
+// memory, or its part of an arena's; immutable; share freely.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,25 @@
 
 namespace sterna {
 
+// Memory for many matrices, side by side on large pages where the system has them: matrices of less than a large page, and
+// the last part of every other, would lie on small ones, which the processor translates one by one. What is handed out
+// outlives the arena. Thread-compatible.
+class PackArena {
+public:
+    // 64-byte aligned; null when there is no memory.
+    std::shared_ptr<uint8_t> allocate(size_t bytes);
+
+private:
+    std::shared_ptr<uint8_t> chunk_;
+    size_t used_ = 0, size_ = 0;
+};
+
 class PackedMatrix {
 public:
     PackedMatrix() = default;
 
     // Packs a matrix [n_cols, n_rows], or matrix `index` of a stack [n_cols, n_rows, n]; all cores of the pool work.
-    static Result<PackedMatrix> pack(const TensorView& tensor, ThreadPool& pool, int64_t index = 0);
+    static Result<PackedMatrix> pack(const TensorView& tensor, ThreadPool& pool, PackArena& arena, int64_t index = 0);
 
     bool empty() const { return n_rows_ == 0; }
     DType type() const { return type_; }
@@ -34,13 +47,10 @@ public:
     void unpack_row(int64_t row, float* out) const;
 
 private:
-    struct Free {
-        void operator()(uint8_t* p) const;
-    };
     DType type_ = DType::kF32;
     kernels::WeightKind kind_ = kernels::WeightKind::kF32;
     int64_t n_rows_ = 0, n_cols_ = 0, panel_bytes_ = 0;
-    std::unique_ptr<uint8_t, Free> data_;
+    std::shared_ptr<const uint8_t> data_;
 };
 
 }  // namespace sterna

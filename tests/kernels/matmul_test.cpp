@@ -18,7 +18,8 @@ struct Shape {
 
 PackedMatrix pack(const FileMatrix& m) {
     static ThreadPool pool(2);
-    auto packed = PackedMatrix::pack(m.view(), pool);
+    PackArena arena;
+    auto packed = PackedMatrix::pack(m.view(), pool, arena);
     EXPECT_TRUE(packed) << packed.error().message;
     return packed ? std::move(*packed) : PackedMatrix();
 }
@@ -160,33 +161,53 @@ TEST(Tables, EveryOneIsWholeAndFoundByItsName) {
 
 TEST(Pack, RefusesWhatDoesNotFit) {
     ThreadPool pool(1);
+    PackArena arena;
     FileMatrix m = make_matrix(DType::kQ4_K, 4, 256, Values::kRandom, 1);
     TensorView v = m.view();
     v.shape[0] = 128;
-    EXPECT_FALSE(PackedMatrix::pack(v, pool));
+    EXPECT_FALSE(PackedMatrix::pack(v, pool, arena));
     v = m.view();
-    EXPECT_FALSE(PackedMatrix::pack(v, pool, 1));
+    EXPECT_FALSE(PackedMatrix::pack(v, pool, arena, 1));
     v.shape[1] = 5;
-    EXPECT_FALSE(PackedMatrix::pack(v, pool));
+    EXPECT_FALSE(PackedMatrix::pack(v, pool, arena));
     v = m.view();
     v.type = DType::kI32;
-    EXPECT_FALSE(PackedMatrix::pack(v, pool));
+    EXPECT_FALSE(PackedMatrix::pack(v, pool, arena));
     v = m.view();
     v.shape[2] = 1;
-    EXPECT_TRUE(PackedMatrix::pack(v, pool));
+    EXPECT_TRUE(PackedMatrix::pack(v, pool, arena));
 }
 
 TEST(Pack, TakesOneMatrixOfAStack) {
     ThreadPool pool(2);
+    PackArena arena;
     FileMatrix m = make_matrix(DType::kQ8_0, 60, 64, Values::kRandom, 9);
     TensorView v = m.view();
     v.shape = {64, 20, 3, 1};
     v.n_dims = 3;
-    auto packed = PackedMatrix::pack(v, pool, 2);
+    auto packed = PackedMatrix::pack(v, pool, arena, 2);
     ASSERT_TRUE(packed);
     std::vector<float> row(64);
     packed->unpack_row(5, row.data());
     EXPECT_TRUE(same_bits(row, m.row(45)));
+}
+
+TEST(Pack, AnArenasMatricesLieApartAndOutliveIt) {
+    std::vector<std::shared_ptr<uint8_t>> parts;
+    std::vector<size_t> sizes = {64, 1, 3 << 20, 70 << 20, 128, 40 << 20, 40 << 20};
+    {
+        PackArena arena;
+        for (size_t i = 0; i < sizes.size(); ++i) {
+            parts.push_back(arena.allocate(sizes[i]));
+            ASSERT_TRUE(parts[i]);
+            EXPECT_EQ(reinterpret_cast<uintptr_t>(parts[i].get()) % 64, 0u);
+            std::memset(parts[i].get(), int(i), sizes[i]);
+        }
+    }
+    for (size_t i = 0; i < sizes.size(); ++i) {
+        const uint8_t* p = parts[i].get();
+        EXPECT_TRUE(std::all_of(p, p + sizes[i], [&](uint8_t x) { return x == i; })) << "part " << i;
+    }
 }
 
 }  // namespace
