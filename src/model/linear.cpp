@@ -12,7 +12,8 @@ namespace {
 using kernels::ActKind;
 
 constexpr int64_t kTaskBytes = 32 << 10;  // of weights, times rows / 8: a task below it costs less than handing it out
-constexpr int64_t kTasksPerThread = 8;    // uneven speeds of cores cost at most an eighth of one thread's share
+// Uneven speeds of cores cost at most one task of a thread's share. Of many rows each task packs the activations anew.
+constexpr int64_t kTasksPerThread = 8, kTasksOfFewRows = 16, kFewRows = 8;
 
 struct Quantized {
     kernels::Activations form[3];  // by ActKind
@@ -125,7 +126,8 @@ void run_jobs(ForwardContext& c, const Input& input, std::span<const MatmulJob> 
     Quantized x = quantize(c, input, jobs);
     int64_t total = 0;
     for (const MatmulJob& job : jobs) total += cost(job);
-    int64_t n_wanted = std::min(total / kTaskBytes, c.pool.size() * kTasksPerThread);
+    const int64_t per_thread = input.n_rows < kFewRows ? kTasksOfFewRows : kTasksPerThread;
+    int64_t n_wanted = std::min(total / kTaskBytes, c.pool.size() * per_thread);
     if (c.pool.size() == 1 || n_wanted <= 1) {
         for (const MatmulJob& job : jobs) run_task(c, job, x, 0, job.n_panels, 0);
         return;
