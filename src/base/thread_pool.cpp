@@ -59,40 +59,40 @@ bool wait_awake(Condition condition) {
     return condition();
 }
 
-// Tasks [begin, end) that nobody has taken yet, both in one word.
-class Stretch {
-public:
-    void reset(int begin, int end) { range_.store(pack(begin, end), std::memory_order_relaxed); }
-
-    // Returns: a task, or -1 when none is left.
-    int take_first() {
-        return take([](uint32_t& begin, uint32_t&) { return begin++; });
-    }
-    int take_last() {
-        return take([](uint32_t&, uint32_t& end) { return --end; });
-    }
-
-private:
-    static uint64_t pack(uint32_t begin, uint32_t end) { return uint64_t(begin) << 32 | end; }
-
-    template <typename Choose>
-    int take(Choose choose) {
-        uint64_t range = range_.load(std::memory_order_relaxed);
-        for (;;) {
-            uint32_t begin = uint32_t(range >> 32), end = uint32_t(range);
-            if (begin >= end) return -1;
-            const uint32_t task = choose(begin, end);
-            if (range_.compare_exchange_weak(range, pack(begin, end), std::memory_order_relaxed)) return int(task);
-        }
-    }
-
-    alignas(64) std::atomic<uint64_t> range_{0};
-};
-
 }  // namespace
 
 // A call returns only when no worker is left in work(), so a late one cannot take a task of the next call.
 struct ThreadPool::State {
+    // Tasks [begin, end) that nobody has taken yet, both in one word.
+    class Stretch {
+    public:
+        void reset(int begin, int end) { range_.store(pack(begin, end), std::memory_order_relaxed); }
+
+        // Returns: a task, or -1 when none is left.
+        int take_first() {
+            return take([](uint32_t& begin, uint32_t&) { return begin++; });
+        }
+        int take_last() {
+            return take([](uint32_t&, uint32_t& end) { return --end; });
+        }
+
+    private:
+        static uint64_t pack(uint32_t begin, uint32_t end) { return uint64_t(begin) << 32 | end; }
+
+        template <typename Choose>
+        int take(Choose choose) {
+            uint64_t range = range_.load(std::memory_order_relaxed);
+            for (;;) {
+                uint32_t begin = uint32_t(range >> 32), end = uint32_t(range);
+                if (begin >= end) return -1;
+                const uint32_t task = choose(begin, end);
+                if (range_.compare_exchange_weak(range, pack(begin, end), std::memory_order_relaxed)) return int(task);
+            }
+        }
+
+        alignas(64) std::atomic<uint64_t> range_{0};
+    };
+
     std::atomic<uint32_t> generation{0};
     std::atomic<int> n_working{0};
     std::atomic<const FunctionRef<void(int, int)>*> task{nullptr};
@@ -128,7 +128,7 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int n_threads) : n_threads_(std::max(1, n_threads)) {
     if (n_threads_ == 1) return;
     state_ = std::make_unique<State>();
-    state_->stretches = std::vector<Stretch>(size_t(n_threads_));
+    state_->stretches = std::vector<State::Stretch>(size_t(n_threads_));
     for (int worker = 1; worker < n_threads_; ++worker)
         state_->threads.emplace_back([this, worker] { state_->loop(worker); });
 }

@@ -121,10 +121,10 @@ STERNA_INLINE void fill_extra(const int8_t* q, const int16_t* sums, int T, int32
 // ---- One token
 // ---------------------------------------------------------------------------------------------------------------
 
-// Lines of weights are asked for ahead of their use. Where panels go side by side, a little ahead in each: they are as
-// many streams, which the machine's own prefetchers follow. Of the others with 256 columns a block, whose arithmetic takes
-// as long as memory does, far ahead, into the second level and one by one between the steps: a burst fills the first
-// level's miss buffers and nothing else goes on.
+// Lines of weights are asked for ahead of their use. Panels side by side are as many streams, which the machine's own
+// prefetchers follow: a little ahead in each. The other kinds with 256 columns a block, whose arithmetic takes as long as
+// memory does: far ahead, and into the second level. One by one between the steps, because a burst fills the first level's
+// miss buffers, and nothing else goes on.
 template <typename F>
 constexpr int64_t kAheadBytes = F::kCols == 256   ? (F::kStreams > 1 ? 1088 : 16384)
                                 : F::kStreams > 1 ? 512
@@ -582,6 +582,7 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
 template <typename F>
 void matmul(const MatmulArgs& args) {
     constexpr bool regroup = F::kCols == 256 && F::kSub != 16;
+    static_assert(kMaxCols / F::kCols * (kExtra<F> * 4 + (regroup ? kSubs<F> * 2 : 0)) <= kMatmulScratchBytes);
     Group group = {args.x.q, args.x.scales, args.x.sums, args.n_cols, args.x.n_scales, args.x.n_sums};
     int64_t group_tokens = kGroupTokens;
     auto* sums = reinterpret_cast<int16_t*>(args.scratch);

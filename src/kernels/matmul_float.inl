@@ -88,6 +88,7 @@ __attribute__((noinline)) void add_columns(const float* weights, const float* x,
 // scratch: (kGroupTokens + kPanelRows) * kFloatColumns floats. The sums wait in `out` from one pass to the next.
 template <typename F>
 void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, float* out, float* scratch) {
+    static_assert((kGroupTokens + kPanelRows) * kFloatColumns * int64_t(sizeof(float)) <= kMatmulScratchBytes);
     float* const packed =
         scratch;  // [tile][column][token]: read in place, tokens would push one another out of the cache
     float* const columns = scratch + kGroupTokens * kFloatColumns;

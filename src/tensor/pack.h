@@ -22,8 +22,9 @@ public:
     std::shared_ptr<uint8_t> allocate(size_t bytes);
 
 private:
-    std::shared_ptr<uint8_t> chunk_;
-    size_t used_ = 0, size_ = 0;
+    std::shared_ptr<uint8_t> chunk_;  // only where large pages can be asked for
+    [[maybe_unused]] size_t used_ = 0;
+    [[maybe_unused]] size_t size_ = 0;
 };
 
 class PackedMatrix {

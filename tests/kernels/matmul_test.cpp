@@ -2,7 +2,10 @@
 // arithmetic on decoded weights.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <memory>
 
 #include "kernels/matmul_support.h"
 
