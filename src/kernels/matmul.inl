@@ -71,6 +71,13 @@ struct Group {
     int64_t n_cols, n_scales, n_sums;
 };
 
+// Calls f(Int<n>(), token) for tiles of n tokens, in order: of T as far as it goes, then of less.
+template <int T, typename Visit>
+STERNA_INLINE void for_tiles(int64_t token, int64_t n_tokens, Visit f) {
+    for (; token + T <= n_tokens; token += T) f(Int<T>(), token);
+    if constexpr (T > 1) for_tiles<T / 2>(token, n_tokens, f);
+}
+
 // ---- What the sums of the activations are for
 // ----------------------------------------------------------------------------------------------------------------
 
@@ -542,17 +549,7 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
     x.q = reinterpret_cast<int8_t*>(scratch);
     x.extra = reinterpret_cast<int32_t*>(x.q + n_tokens * args.n_cols);
     x.scales = reinterpret_cast<float*>(x.extra + n_tokens * n_blocks * kExtra<F>);
-    // f(constant T, first token of a tile of T), tiles in order.
-    auto for_tiles = [&](auto f) STERNA_LAMBDA {
-        int64_t token = 0;
-        for (; token + kTileTokens <= n_tokens; token += kTileTokens) f(Int<kTileTokens>(), token);
-        if constexpr (kTileTokens > 4) {
-            if (n_tokens - token >= 4) f(Int<4>(), token), token += 4;
-        }
-        if (n_tokens - token >= 2) f(Int<2>(), token), token += 2;
-        if (n_tokens - token == 1) f(Int<1>(), token);
-    };
-    for_tiles([&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F>(group, token, T, x); });
+    for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F>(group, token, T, x); });
     for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
         const uint8_t* words = args.weights + panel * args.panel_bytes;
         const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
@@ -564,7 +561,7 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
                 for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
                 unpack<F>(w, halves + (first + b) * F::kHalfBytes, blocks[b]);
             }
-            for_tiles([&](auto T, int64_t token) STERNA_LAMBDA {
+            for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
                 tile_chunk<F, T>(blocks, n, x.q + token * args.n_cols + first * F::kCols * T,
                                  x.extra + (token * n_blocks + first * T) * kExtra<F>,
                                  x.scales + token * n_blocks + first * T, acc + 16 * token);

@@ -15,13 +15,6 @@ struct FloatBF16 {
     static STERNA_INLINE F32 column(const uint8_t* p) { return load_bf16(reinterpret_cast<const uint16_t*>(p)); }
 };
 
-// Calls f(Int<n>(), token) for tiles of n tokens, in order: Ts as far as it goes, then less.
-template <int T, typename Visit>
-STERNA_INLINE void for_float_tiles(int64_t token, int64_t n_tokens, Visit f) {
-    for (; token + T <= n_tokens; token += T) f(Int<T>(), token);
-    if constexpr (T > 1) for_float_tiles<T / 2>(token, n_tokens, f);
-}
-
 template <typename F, int T>
 STERNA_INLINE void float_tile(const uint8_t* weights, const float* x, int64_t n_cols, float* out, int64_t out_stride,
                               int valid) {
@@ -42,7 +35,7 @@ void multiply_few(const MatmulArgs& args, const float* x, int64_t n_tokens, floa
     for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
         const uint8_t* weights = args.weights + panel * args.panel_bytes;
         const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-        for_float_tiles<4>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
+        for_tiles<4>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
             float_tile<F, T>(weights, x + token * args.n_cols, args.n_cols, out + token * args.out_stride + row,
                              args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
         });
@@ -94,7 +87,7 @@ void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, flo
     float* const columns = scratch + kGroupTokens * kFloatColumns;
     for (int64_t first = 0; first < args.n_cols; first += kFloatColumns) {
         const int n = args.n_cols - first < kFloatColumns ? int(args.n_cols - first) : kFloatColumns;
-        for_float_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
+        for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
             pack_columns<T>(x + token * args.n_cols + first, args.n_cols, n, packed + token * n);
         });
         for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
@@ -105,7 +98,7 @@ void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, flo
             else
                 for (int col = 0; col < n; ++col) store(columns + 16 * col, F::column(p + col * F::kBytes));
             const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-            for_float_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
+            for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
                 add_columns<T>(weights, packed + token * n, n, first == 0, out + token * args.out_stride + row,
                                args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
             });

@@ -27,8 +27,8 @@ void put_word(uint8_t* to, uint32_t word) {
 constexpr size_t kAlignment = 64;
 #if defined(__linux__)
 constexpr size_t kLargePage = size_t(2) << 20;
-constexpr size_t kChunkBytes = size_t(64)
-                               << 20;  // what is left of the last one is never touched, and so takes no memory
+// What is left of the last chunk is never touched, and so takes no memory.
+constexpr size_t kChunkBytes = size_t(64) << 20;
 #endif
 
 std::optional<WeightKind> kind_of(DType type) {
@@ -170,29 +170,26 @@ constexpr int q6_high(int run, int i) {
 }
 
 // Packed, three of the four six-bit columns lie in three words' low bits, and the fourth in what is left above them, two
-// bits a word: fewer instructions to take apart. W: a word, or those of 16 rows.
-template <typename W>
-void join_six_bits(W x, W y, W high, W* to) {
-    const W low = W{} + 0x0f0f0f0fu, two = W{} + 0x03030303u;
-    const W last = ((y >> 4) & low) | ((high >> 6) & two) << 4;
+// bits a word: fewer instructions to take apart.
+inline void join_six_bits(const Words16& x, const Words16& y, const Words16& high, Words16* to) {
+    constexpr uint32_t low = 0x0f0f0f0f, two = 0x03030303;
+    const Words16 last = ((y >> 4) & low) | ((high >> 6) & two) << 4;
     to[0] = (x & low) | (high & two) << 4 | (last & two) << 6;
     to[1] = (y & low) | ((high >> 2) & two) << 4 | ((last >> 2) & two) << 6;
     to[2] = ((x >> 4) & low) | ((high >> 4) & two) << 4 | ((last >> 4) & two) << 6;
 }
-template <typename W>
-void split_six_bits(const W* from, W& x, W& y, W& high) {
-    const W low = W{} + 0x0f0f0f0fu, two = W{} + 0x03030303u;
-    const W last = ((from[0] >> 6) & two) | ((from[1] >> 6) & two) << 2 | ((from[2] >> 6) & two) << 4;
+inline void split_six_bits(const uint32_t* from, uint32_t& x, uint32_t& y, uint32_t& high) {
+    constexpr uint32_t low = 0x0f0f0f0f, two = 0x03030303;
+    const uint32_t last = ((from[0] >> 6) & two) | ((from[1] >> 6) & two) << 2 | ((from[2] >> 6) & two) << 4;
     x = (from[0] & low) | (from[2] & low) << 4;
     y = (from[1] & low) | (last & low) << 4;
     high =
         ((from[0] >> 4) & two) | ((from[1] >> 4) & two) << 2 | ((from[2] >> 4) & two) << 4 | ((last >> 4) & two) << 6;
 }
 
-// The words of 16 rows, or of one: scales, then three words per step of each run, in the order of their use.
-template <typename W>
-void regroup_q6(W* words) {
-    W file[kQ6Words];
+// Packed: scales, then three words per step of each run, in the order of their use.
+void regroup_q6(Words16* words) {
+    Words16 file[kQ6Words];
     std::memcpy(file, words, sizeof file);
     for (int i = 0; i < 4; ++i) words[i] = file[kQ6Scales + i];
     for (int step = 0; step < 16; ++step) {
@@ -200,14 +197,15 @@ void regroup_q6(W* words) {
         join_six_bits(file[low], file[low + 8], file[q6_high(step / 4, step % 4)], words + 4 + 3 * step);
     }
 }
-void ungroup_q6(uint32_t* words) {
-    uint32_t packed[kQ6Words];
-    std::memcpy(packed, words, sizeof packed);
+void ungroup_q6(uint8_t* row) {
+    uint32_t packed[kQ6Words], words[kQ6Words];
+    std::memcpy(packed, row, sizeof packed);
     for (int i = 0; i < 4; ++i) words[kQ6Scales + i] = packed[i];
     for (int step = 0; step < 16; ++step) {
         const int low = q6_low(step / 4, step % 4);
         split_six_bits(packed + 4 + 3 * step, words[low], words[low + 8], words[q6_high(step / 4, step % 4)]);
     }
+    std::memcpy(row, words, sizeof words);
 }
 
 // One panel of a block kind.
@@ -339,12 +337,7 @@ void PackedMatrix::unpack_row(int64_t row, float* out) const {
             uint8_t* qh = bytes + layout.word_offset;
             put_word(qh, ungroup_fifth_bits(load_le<uint32_t>(qh)));
         }
-        if (kind_ == WeightKind::kQ6_K) {
-            uint32_t block_words[kQ6Words];
-            std::memcpy(block_words, bytes, sizeof block_words);
-            ungroup_q6(block_words);
-            std::memcpy(bytes, block_words, sizeof block_words);
-        }
+        if (kind_ == WeightKind::kQ6_K) ungroup_q6(bytes);
         for (int h = 0; h < layout.n_halves; ++h, halves += 32)
             std::memcpy(bytes + layout.half_offset + 2 * h, halves + 2 * lane, 2);
         if (kind_ == WeightKind::kMXFP4) {
