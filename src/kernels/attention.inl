@@ -6,8 +6,13 @@
 namespace sterna::kernels {
 namespace {
 
-// Query heads that share one pass over K or V: their sums stay in registers (AVX2 has room for four of 16 lanes).
+// Query heads that share one pass over K or V: their sums stay in registers (AVX2 has room for four of 16 lanes, AVX-512 for
+// more, and needs them to hide an addition's latency).
+#if defined(STERNA_ISA_AVX512)
+constexpr int kQueryGroup = 8;
+#else
 constexpr int kQueryGroup = 4;
+#endif
 constexpr int64_t kValueRun = 32;
 
 inline int64_t round_up_16(int64_t n) {
@@ -62,13 +67,13 @@ template <int N, class Cell>
 inline void score_tile(const typename Cell::Type* k, const float* q, int64_t q_stride, int64_t head_dim, F32 scale,
                        float* scores, const uint8_t* next) {
     F32 sums[N];
-    for (int i = 0; i < N; ++i) sums[i] = zero_f32();
+    unroll<N>([&](auto i) STERNA_LAMBDA { sums[i] = zero_f32(); });
     for (int64_t d = 0; d < head_dim; ++d) {
         prefetch(next + d * int64_t(16 * sizeof(*k)));
         F32 key = Cell::load(k + 16 * d);
-        for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(q[i * q_stride + d]) * key;
+        unroll<N>([&](auto i) STERNA_LAMBDA { sums[i] = sums[i] + splat(q[i * q_stride + d]) * key; });
     }
-    for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
+    unroll<N>([&](auto i) STERNA_LAMBDA { store(scores + i * kAttentionChunk, sums[i] * scale); });
 }
 
 // The same from int8: exact integer sums of 32 products, then sum = sum + (q scale * k scale) * float(integer), block
@@ -78,26 +83,26 @@ inline void score_tile_q8(const uint8_t* k, const AttentionScratch& s, int64_t f
                           float* scores, const uint8_t* next) {
     const uint16_t* k_scales = reinterpret_cast<const uint16_t*>(k + 16 * head_dim);
     F32 sums[N];
-    for (int i = 0; i < N; ++i) sums[i] = splat(0.0f);
+    unroll<N>([&](auto i) STERNA_LAMBDA { sums[i] = splat(0.0f); });
     for (int64_t block = 0; block < head_dim / 32; ++block) {
         I32 products[N];
-        for (int i = 0; i < N; ++i) products[i] = zero_i32();
+        unroll<N>([&](auto i) STERNA_LAMBDA { products[i] = zero_i32(); });
         for (int step = 0; step < 8; ++step) {
             prefetch(next + (block * 8 + step) * 64);
             B64 key = load_b64(k + (block * 8 + step) * 64);
-            for (int i = 0; i < N; ++i) {
+            unroll<N>([&](auto i) STERNA_LAMBDA {
                 B64 query = splat4(s.q_values + (first_q + i) * s.q_stride + block * 32 + step * 4);
                 products[i] = dot4_s8(products[i], key, query);
-            }
+            });
         }
         F32 key_scale = load_f16(k_scales + block * 16);
-        for (int i = 0; i < N; ++i) {
+        unroll<N>([&](auto i) STERNA_LAMBDA {
             int64_t at = (first_q + i) * s.scale_stride + block;
             F32 factor = splat(s.q_scales[at]) * key_scale;
             sums[i] = sums[i] + factor * to_f32(settle_s8(products[i], s.q_sums[at]));
-        }
+        });
     }
-    for (int i = 0; i < N; ++i) store(scores + i * kAttentionChunk, sums[i] * scale);
+    unroll<N>([&](auto i) STERNA_LAMBDA { store(scores + i * kAttentionChunk, sums[i] * scale); });
 }
 
 template <class Cell>
@@ -112,13 +117,13 @@ template <int N, class Values>
 inline void add_values(Values v, int64_t n_positions, const float* p, float* out, int64_t out_stride,
                        const uint8_t* next, int64_t next_step) {
     F32 sums[N];
-    for (int i = 0; i < N; ++i) sums[i] = load_f32(out + i * out_stride);
+    unroll<N>([&](auto i) STERNA_LAMBDA { sums[i] = load_f32(out + i * out_stride); });
     for (int64_t t = 0; t < n_positions; ++t) {
         prefetch(next + t * next_step);
         F32 value = v(t);
-        for (int i = 0; i < N; ++i) sums[i] = sums[i] + splat(p[i * kAttentionChunk + t]) * value;
+        unroll<N>([&](auto i) STERNA_LAMBDA { sums[i] = sums[i] + splat(p[i * kAttentionChunk + t]) * value; });
     }
-    for (int i = 0; i < N; ++i) store(out + i * out_stride, sums[i]);
+    unroll<N>([&](auto i) STERNA_LAMBDA { store(out + i * out_stride, sums[i]); });
 }
 
 template <int N, class Cell>
@@ -179,7 +184,9 @@ struct Width {
 template <class F>
 inline void for_query_groups(int64_t n_q, F f) {
     int64_t i = 0;
-    for (; i + kQueryGroup <= n_q; i += kQueryGroup) f(Width<kQueryGroup>{}, i);
+    if constexpr (kQueryGroup > 4)
+        for (; i + kQueryGroup <= n_q; i += kQueryGroup) f(Width<kQueryGroup>{}, i);
+    for (; i + 4 <= n_q; i += 4) f(Width<4>{}, i);
     switch (n_q - i) {
         case 3:
             f(Width<3>{}, i);
