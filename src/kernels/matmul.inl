@@ -4,18 +4,21 @@
 namespace sterna::kernels {
 namespace {
 
-// Tokens that share a load of weights. AVX2: 4 x 2 registers of sums; AVX-512: 8 of its 32, enough to hide the latency
-// of vpdpbusd.
+// A tile: tokens that share a load of weights, and panels that share a load of activations. Its sums stay in registers: AVX2
+// has 4 x 2 for them. AVX-512's dozen hides the latency of vpdpbusd, and needs fewer loads than products (Zen 5, one core, of
+// 508 Gmac/s: 8 tokens of one panel 444, 6 tokens of two 501).
 #if defined(STERNA_ISA_AVX512)
-constexpr int kTileTokens = 8;
+constexpr int kTileTokens = 6, kTilePanels = 2;
 #else
-constexpr int kTileTokens = 4;
+constexpr int kTileTokens = 4, kTilePanels = 1;
 #endif
+// Tokens between two passes over the weights: their activations stay in the second-level cache.
 #if defined(STERNA_ISA_SCALAR)
 constexpr int kGroupTokens = 1;
+#elif defined(STERNA_ISA_AVX512)
+constexpr int kGroupTokens = 132;
 #else
-constexpr int kGroupTokens =
-    64;  // tokens between two passes over the weights: their activations stay in the second-level cache
+constexpr int kGroupTokens = 64;
 #endif
 constexpr int64_t kPrefetchBytes = 1536;
 
@@ -128,14 +131,25 @@ STERNA_INLINE void fill_extra(const int8_t* q, const int16_t* sums, int T, int32
 // ---- One token
 // ---------------------------------------------------------------------------------------------------------------
 
-// Lines of weights are asked for ahead of their use. Panels side by side are as many streams, which the machine's own
-// prefetchers follow: a little ahead in each. The other kinds with 256 columns a block, whose arithmetic takes as long as
-// memory does: far ahead, and into the second level. One by one between the steps, because a burst fills the first level's
-// miss buffers, and nothing else goes on.
+// Panels that one token goes through side by side. The CPUs with AVX-512 keep more lines on their way than their prefetchers
+// ask for: one stream, asked for from far ahead, is read a fifth faster than four (Zen 5, one core: 28 to 32 GB/s for 22).
+#if defined(STERNA_ISA_AVX512)
 template <typename F>
-constexpr int64_t kAheadBytes = F::kCols == 256   ? (F::kStreams > 1 ? 1088 : 16384)
-                                : F::kStreams > 1 ? 512
-                                                  : kPrefetchBytes;
+constexpr int kStreams = 1;
+#else
+template <typename F>
+constexpr int kStreams = F::kStreams;
+#endif
+
+// Lines of weights are asked for ahead of their use. Panels side by side are as many streams, which the machine's own
+// prefetchers follow: a little ahead in each. Of a stream alone, and where the arithmetic takes as long as memory does: those
+// in the same place of the next panel, or of one at least kFarBytes on, and into the second level. One by one between the
+// steps, because a burst fills the first level's miss buffers, and nothing else goes on.
+template <typename F>
+constexpr bool kNextPanel = kStreams<F> == 1;
+constexpr int64_t kFarBytes = 8192;
+template <typename F>
+constexpr int64_t kAheadBytes = F::kCols == 256 ? 1088 : 512;
 
 template <typename F>
 constexpr int steps_before(int run) {
@@ -145,7 +159,7 @@ constexpr int steps_before(int run) {
 }
 // Lines that one step of a block asks for; the rest of the block's are asked for at its end.
 template <typename F>
-constexpr int kStepLines = F::kCols == 256 ? kWords<F> / steps_before<F>(F::kRuns) : 0;
+constexpr int kStepLines = F::kCols == 256 || kNextPanel<F> ? kWords<F> / steps_before<F>(F::kRuns) : 0;
 
 template <typename F, int Run>
 STERNA_INLINE void prefetch_step(const uint8_t* ahead, int i) {
@@ -157,7 +171,7 @@ template <typename F>
 STERNA_INLINE void prefetch_rest(const uint8_t* ahead) {
     constexpr int first = kStepLines<F> * steps_before<F>(F::kRuns);
     for (int i = first; i < kWords<F>; ++i) {
-        if constexpr (kStepLines<F> > 0)
+        if constexpr (kNextPanel<F> || kStepLines<F> > 0)
             prefetch_far(ahead + 64 * i);
         else
             prefetch(ahead + 64 * i);
@@ -277,14 +291,20 @@ STERNA_INLINE void multiply_panels(const MatmulArgs& args, int64_t panel, const 
     const int64_t n_blocks = args.n_cols / F::kCols;
     const uint8_t* words = args.weights + panel * args.panel_bytes;
     const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
+    const int64_t next_panel = (kFarBytes + args.panel_bytes - 1) / args.panel_bytes * args.panel_bytes;
     PanelSums sums[N];
     for (int p = 0; p < N; ++p) sums[p].acc = zero_f32();
     for (int64_t block = 0; block < n_blocks; ++block) {
         const int8_t* q = x.q + block * F::kCols;
         const int32_t* extra = x.extra + block * kExtra<F>;
         // Past its end a panel is followed by the one that takes its place.
-        int64_t ahead = kAheadBytes<F>;
-        if (block * (64 * kWords<F>)+ahead >= args.panel_bytes) ahead += (N - 1) * args.panel_bytes;
+        int64_t ahead = next_panel;
+        if constexpr (kNextPanel<F>) {
+            prefetch_far(halves + ahead);
+        } else {
+            ahead = kAheadBytes<F>;
+            if (block * (64 * kWords<F>)+ahead >= args.panel_bytes) ahead += (N - 1) * args.panel_bytes;
+        }
         for (int p = 0; p < N; ++p) {
             sums[p].isum = zero_i32();
             if constexpr (F::kScaled)
@@ -332,9 +352,9 @@ void matmul_one(const MatmulArgs& args, const Group& token, float* out, int32_t*
                                        scratch + block * kExtra<F>);
     const PackedToken x = {token.q, scratch, token.scales};
     int64_t panel = args.panel_begin;
-    for (; panel + F::kStreams <= args.panel_end; panel += F::kStreams)
-        multiply_panels<F, F::kStreams>(args, panel, x, out);
-    if constexpr (F::kStreams > 1)
+    for (; panel + kStreams<F> <= args.panel_end; panel += kStreams<F>)
+        multiply_panels<F, kStreams<F>>(args, panel, x, out);
+    if constexpr (kStreams<F> > 1)
         for (; panel < args.panel_end; ++panel) multiply_panels<F, 1>(args, panel, x, out);
 }
 
@@ -392,38 +412,47 @@ struct PackedGroup {
 // Of one token: its part of PackedGroup, and of the sums of a panel.
 template <typename F>
 constexpr int64_t packed_bytes(int64_t n_cols) {
-    return n_cols + n_cols / F::kCols * 4 * (kExtra<F> + 1) + 64;
+    return n_cols + n_cols / F::kCols * 4 * (kExtra<F> + 1) + 64 * kTilePanels;
 }
 
 using Words4 = uint32_t __attribute__((vector_size(16)));
 
-// 16 columns of 4 tokens: words of a token -> words of a column.
-inline void transpose_words(const int8_t* const* rows, int64_t stride, int8_t* to) {
-    Words4 x[4];
-    for (int t = 0; t < 4; ++t) __builtin_memcpy(&x[t], rows[t], 16);
-    const Words4 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5),
-                 b = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-    const Words4 c = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5),
-                 d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    const Words4 out[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
-                           __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
-    for (int i = 0; i < 4; ++i) __builtin_memcpy(to + stride * i, &out[i], 16);
+// Four words of T tokens -> [word][token].
+template <int T>
+STERNA_INLINE void transpose_words(const int8_t* const (&rows)[T], int8_t* to) {
+    constexpr int fours = T / 4 * 4, pairs = T / 2 * 2;
+    const auto load = [&](int t) STERNA_LAMBDA {
+        Words4 x;
+        __builtin_memcpy(&x, rows[t], 16);
+        return x;
+    };
+    for (int t = 0; t < fours; t += 4) {
+        const Words4 x0 = load(t), x1 = load(t + 1), x2 = load(t + 2), x3 = load(t + 3);
+        const Words4 a = __builtin_shufflevector(x0, x1, 0, 4, 1, 5), b = __builtin_shufflevector(x0, x1, 2, 6, 3, 7);
+        const Words4 c = __builtin_shufflevector(x2, x3, 0, 4, 1, 5), d = __builtin_shufflevector(x2, x3, 2, 6, 3, 7);
+        const Words4 out[4] = {__builtin_shufflevector(a, c, 0, 1, 4, 5), __builtin_shufflevector(a, c, 2, 3, 6, 7),
+                               __builtin_shufflevector(b, d, 0, 1, 4, 5), __builtin_shufflevector(b, d, 2, 3, 6, 7)};
+        for (int i = 0; i < 4; ++i) __builtin_memcpy(to + 4 * (T * i + t), &out[i], 16);
+    }
+    for (int t = fours; t < pairs; t += 2) {
+        const Words4 a = load(t), b = load(t + 1);
+        const Words4 out[2] = {__builtin_shufflevector(a, b, 0, 4, 1, 5), __builtin_shufflevector(a, b, 2, 6, 3, 7)};
+        for (int i = 0; i < 4; ++i)
+            __builtin_memcpy(to + 4 * (T * i + t), reinterpret_cast<const int8_t*>(&out[i / 2]) + 8 * (i % 2), 8);
+    }
+    for (int t = pairs; t < T; ++t)
+        for (int i = 0; i < 4; ++i) __builtin_memcpy(to + 4 * (T * i + t), rows[t] + 4 * i, 4);
 }
 
-template <typename F>
-void pack_tile(const Group& group, int64_t token, int T, const PackedGroup& to) {
+template <typename F, int T>
+void pack_tile(const Group& group, int64_t token, const PackedGroup& to) {
     const int64_t n_blocks = group.n_cols / F::kCols;
     int8_t* q = to.q + token * group.n_cols;
+    const int8_t* rows[T];
+    for (int t = 0; t < T; ++t) rows[t] = group.q + (token + t) * group.n_cols;
     for (int64_t col = 0; col < group.n_cols; col += 16, q += 16 * T) {
-        int t = 0;
-        for (; t + 4 <= T; t += 4) {
-            const int8_t* rows[4];
-            for (int i = 0; i < 4; ++i) rows[i] = group.q + (token + t + i) * group.n_cols + col;
-            transpose_words(rows, 4 * T, q + 4 * t);
-        }
-        for (; t < T; ++t)
-            for (int i = 0; i < 4; ++i)
-                __builtin_memcpy(q + 4 * (T * i + t), group.q + (token + t) * group.n_cols + col + 4 * i, 4);
+        transpose_words<T>(rows, q);
+        for (int t = 0; t < T; ++t) rows[t] += 16;
     }
     int32_t* extra = to.extra + token * n_blocks * kExtra<F>;
     float* scales = to.scales + token * n_blocks;
@@ -438,30 +467,44 @@ void pack_tile(const Group& group, int64_t token, int T, const PackedGroup& to) 
     }
 }
 
-// isum[t] += the sub-block's sum for each token.
-template <typename F, int T>
-STERNA_INLINE void tile_sub(const Unpacked<F>& block, const int8_t* q, const int32_t* extra, int sub, I32 (&isum)[T]) {
+// Unpacked blocks that one pass over the tokens shares: 256 columns.
+template <typename F>
+constexpr int kChunkBlocks = 256 / F::kCols;
+
+// isum[p * T + t] += the sub-block's sum for panel p and token t. Panels lie kChunkBlocks apart.
+template <typename F, int P, int T>
+STERNA_INLINE void tile_sub(const Unpacked<F>* block, const int8_t* q, const int32_t* extra, int sub,
+                            I32 (&isum)[P * T]) {
     constexpr int n_dots = F::kSub / 4;
-    const uint8_t* weights = block.weights + 16 * F::kSub * sub;
     q += F::kSub * T * sub;
+    const auto weights = [&](int p, int i) STERNA_LAMBDA {
+        return load_b64(block[p * kChunkBlocks<F>].weights + 16 * F::kSub * sub + 64 * i);
+    };
+    const auto scale_of = [&](int p) STERNA_LAMBDA { return load_scale(block[p * kChunkBlocks<F>].scales + 64 * sub); };
     if constexpr (F::kSigned) {
-        SignedChain chain[T];
-        unroll<T>([&](auto t) STERNA_LAMBDA { chain[t] = signed_zero(); });
-        Scale scale;
-        if constexpr (F::kScaled)
-            scale = load_scale(block.scales + 64 * sub);
-        else
-            scale = scale_one();
-        unroll<n_dots>([&](auto i) STERNA_LAMBDA {
-            const B64 w = load_b64(weights + 64 * i);
-            unroll<T>([&](auto t)
-                          STERNA_LAMBDA { chain[t] = signed_dot(chain[t], w, splat4(q + 4 * (T * i + t)), scale); });
-        });
-        unroll<T>([&](auto t) STERNA_LAMBDA {
+        SignedChain chain[P * T];
+        unroll<P * T>([&](auto k) STERNA_LAMBDA { chain[k] = signed_zero(); });
+        Scale scale[P];
+        unroll<P>([&](auto p) STERNA_LAMBDA {
             if constexpr (F::kScaled)
-                isum[t] = isum[t] + settle(chain[t], extra[T * sub + t], scale);
+                scale[p] = scale_of(p);
             else
-                isum[t] = settle(chain[t], extra[T * sub + t]);
+                scale[p] = scale_one();
+        });
+        unroll<n_dots>([&](auto i) STERNA_LAMBDA {
+            B64 w[P];
+            unroll<P>([&](auto p) STERNA_LAMBDA { w[p] = weights(p, i); });
+            unroll<T>([&](auto t) STERNA_LAMBDA {
+                const B64 x = splat4(q + 4 * (T * i + t));
+                unroll<P>([&](auto p)
+                              STERNA_LAMBDA { chain[p * T + t] = signed_dot(chain[p * T + t], w[p], x, scale[p]); });
+            });
+        });
+        unroll<P * T>([&](auto k) STERNA_LAMBDA {
+            if constexpr (F::kScaled)
+                isum[k] = isum[k] + settle(chain[k], extra[T * sub + k % T], scale[k / T]);
+            else
+                isum[k] = settle(chain[k], extra[T * sub + k % T]);
         });
     } else {
         constexpr int piece = min_int(n_dots, kTileLimit<F>);
@@ -469,64 +512,75 @@ STERNA_INLINE void tile_sub(const Unpacked<F>& block, const int8_t* q, const int
         static_assert(n_dots % piece == 0 && piece % step == 0 && (F::kZero == 0 || n_dots == piece));
         // Unrolled, sums of two pieces meet in registers (Zen 3: Q5_1 63 -> 75 Gmac/s).
         unroll<n_dots / piece>([&](auto part) STERNA_LAMBDA {
-            constexpr int k = piece * part;
-            Chain chain[T];
-            unroll<T>([&](auto t) STERNA_LAMBDA {
+            constexpr int first = piece * part;
+            Chain chain[P * T];
+            unroll<P * T>([&](auto k) STERNA_LAMBDA {
                 if constexpr (F::kZero != 0)
-                    chain[t] = chain_start(extra[T * sub + t]);
+                    chain[k] = chain_start(extra[T * sub + k % T]);
                 else
-                    chain[t] = chain_zero();
+                    chain[k] = chain_zero();
             });
-            for (int i = k; i < k + piece; i += step) {
+            for (int i = first; i < first + piece; i += step) {
                 unroll<step>([&](auto j) STERNA_LAMBDA {
-                    const B64 w = load_b64(weights + 64 * (i + j));
+                    B64 w[P];
+                    unroll<P>([&](auto p) STERNA_LAMBDA { w[p] = weights(p, i + j); });
                     unroll<T>([&](auto t) STERNA_LAMBDA {
-                        chain[t] = chain_dot(chain[t], w, splat4(q + 4 * (T * (i + j) + t)));
+                        const B64 x = splat4(q + 4 * (T * (i + j) + t));
+                        unroll<P>([&](auto p)
+                                      STERNA_LAMBDA { chain[p * T + t] = chain_dot(chain[p * T + t], w[p], x); });
                     });
                 });
             }
             if constexpr (F::kScaled) {
-                const Scale scale = load_scale(block.scales + 64 * sub);
-                unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = isum[t] + widen(chain[t], scale); });
+                unroll<P>([&](auto p) STERNA_LAMBDA {
+                    const Scale scale = scale_of(p);
+                    unroll<T>([&](auto t) STERNA_LAMBDA {
+                        isum[p * T + t] = isum[p * T + t] + widen(chain[p * T + t], scale);
+                    });
+                });
             } else if constexpr (piece == n_dots) {
-                unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = widen(chain[t]); });
+                unroll<P * T>([&](auto k) STERNA_LAMBDA { isum[k] = widen(chain[k]); });
             } else {
-                unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = isum[t] + widen(chain[t]); });
+                unroll<P * T>([&](auto k) STERNA_LAMBDA { isum[k] = isum[k] + widen(chain[k]); });
             }
         });
     }
 }
 
-// Unpacked blocks that one pass over the tokens shares: 256 columns.
-template <typename F>
-constexpr int kChunkBlocks = 256 / F::kCols;
-
-// Some blocks of one panel for a tile of T tokens; acc is [T][16].
+// Some blocks of P panels for a tile of T tokens; acc is [T][16] per panel, panels acc_stride apart.
 // Not inlined: alone in a function, its sums stay in registers.
-template <typename F, int T>
+template <typename F, int P, int T>
 __attribute__((noinline)) void tile_chunk(const Unpacked<F>* blocks, int n_blocks, const int8_t* q,
-                                          const int32_t* extra, const float* scales, float* acc) {
+                                          const int32_t* extra, const float* scales, float* acc, int64_t acc_stride) {
     for (const Unpacked<F>* block = blocks; block < blocks + n_blocks; ++block) {
-        I32 isum[T], msum[T];
-        unroll<T>([&](auto t) STERNA_LAMBDA { isum[t] = zero_i32(), msum[t] = zero_i32(); });
-        for (int sub = 0; sub < kSubs<F>; ++sub) tile_sub<F, T>(*block, q, extra, sub, isum);
+        I32 isum[P * T], msum[P * T];
+        unroll<P * T>([&](auto k) STERNA_LAMBDA { isum[k] = zero_i32(), msum[k] = zero_i32(); });
+        for (int sub = 0; sub < kSubs<F>; ++sub) tile_sub<F, P, T>(block, q, extra, sub, isum);
         if constexpr (F::kMins) {
             for (int pair = 0; pair < kSubs<F> / 2; ++pair) {
-                const B64 factors = load_b64(block->pairs + 64 * pair);
+                B64 factors[P];
+                unroll<P>([&](auto p)
+                              STERNA_LAMBDA { factors[p] = load_b64(block[p * kChunkBlocks<F>].pairs + 64 * pair); });
                 unroll<T>([&](auto t) STERNA_LAMBDA {
-                    msum[t] = msum[t] + madd16(factors, splat4(reinterpret_cast<const int8_t*>(extra + pair * T + t)));
+                    const B64 sums = splat4(reinterpret_cast<const int8_t*>(extra + pair * T + t));
+                    unroll<P>([&](auto p)
+                                  STERNA_LAMBDA { msum[p * T + t] = msum[p * T + t] + madd16(factors[p], sums); });
                 });
             }
         }
-        const F32 d = load_f32(block->d);
-        F32 m = zero_f32();
-        if constexpr (F::kMins || F::kAffine) m = load_f32(block->m);
-        unroll<T>([&](auto t) STERNA_LAMBDA {
-            const F32 da = splat(scales[t]);
-            F32 sum = load_f32(acc + 16 * t) + (d * da) * to_f32(isum[t]);
-            if constexpr (F::kMins) sum = sum - (m * da) * to_f32(msum[t]);
-            if constexpr (F::kAffine) sum = sum + (m * da) * splat(as_float(extra[t]));
-            store(acc + 16 * t, sum);
+        unroll<P>([&](auto p) STERNA_LAMBDA {
+            const Unpacked<F>& own = block[p * kChunkBlocks<F>];
+            float* const sums = acc + p * acc_stride;
+            const F32 d = load_f32(own.d);
+            F32 m = zero_f32();
+            if constexpr (F::kMins || F::kAffine) m = load_f32(own.m);
+            unroll<T>([&](auto t) STERNA_LAMBDA {
+                const F32 da = splat(scales[t]);
+                F32 sum = load_f32(sums + 16 * t) + (d * da) * to_f32(isum[p * T + t]);
+                if constexpr (F::kMins) sum = sum - (m * da) * to_f32(msum[p * T + t]);
+                if constexpr (F::kAffine) sum = sum + (m * da) * splat(as_float(extra[t]));
+                store(sums + 16 * t, sum);
+            });
         });
         q += F::kCols * T;
         extra += kExtra<F> * T;
@@ -535,7 +589,39 @@ __attribute__((noinline)) void tile_chunk(const Unpacked<F>* blocks, int n_block
 }
 
 template <typename F>
-constexpr int64_t kTileScratchBytes = sizeof(Unpacked<F>) * kChunkBlocks<F>;
+constexpr int64_t kTileScratchBytes = sizeof(Unpacked<F>) * kChunkBlocks<F> * kTilePanels;
+
+// P panels for a group of tokens. acc: [P][n_tokens][16].
+template <typename F, int P>
+void group_panels(const MatmulArgs& args, int64_t panel, const PackedGroup& x, int64_t n_tokens, Unpacked<F>* blocks,
+                  float* acc, float* out) {
+    const int64_t n_blocks = args.n_cols / F::kCols;
+    const uint8_t* words = args.weights + panel * args.panel_bytes;
+    const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
+    __builtin_memset(acc, 0, size_t(P * n_tokens) * 64);
+    for (int64_t first = 0; first < n_blocks; first += kChunkBlocks<F>) {
+        const int n = n_blocks - first < kChunkBlocks<F> ? int(n_blocks - first) : kChunkBlocks<F>;
+        for (int p = 0; p < P; ++p) {
+            for (int b = 0; b < n; ++b) {
+                const uint8_t* w = words + p * args.panel_bytes + (first + b) * (64 * kWords<F>);
+                for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
+                unpack<F>(w, halves + p * args.panel_bytes + (first + b) * F::kHalfBytes,
+                          blocks[p * kChunkBlocks<F> + b]);
+            }
+        }
+        for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
+            tile_chunk<F, P, T>(blocks, n, x.q + token * args.n_cols + first * F::kCols * T,
+                                x.extra + (token * n_blocks + first * T) * kExtra<F>,
+                                x.scales + token * n_blocks + first * T, acc + 16 * token, 16 * n_tokens);
+        });
+    }
+    for (int p = 0; p < P; ++p) {
+        const int64_t row = (panel + p) * kPanelRows, left = args.n_rows - row;
+        const int valid = left < kPanelRows ? int(left) : kPanelRows;
+        for (int64_t t = 0; t < n_tokens; ++t)
+            store_first(out + t * args.out_stride + row, load_f32(acc + 16 * (p * n_tokens + t)), valid);
+    }
+}
 
 // scratch: kTileScratchBytes, and packed_bytes() per token.
 template <typename F>
@@ -543,35 +629,18 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
     const int64_t n_blocks = args.n_cols / F::kCols;
     auto* blocks = reinterpret_cast<Unpacked<F>*>(scratch);
     scratch += kTileScratchBytes<F>;
-    float* acc = reinterpret_cast<float*>(scratch);  // [n_tokens][16]
-    scratch += n_tokens * 64;
+    float* acc = reinterpret_cast<float*>(scratch);  // [kTilePanels][n_tokens][16]
+    scratch += kTilePanels * n_tokens * 64;
     PackedGroup x;
     x.q = reinterpret_cast<int8_t*>(scratch);
     x.extra = reinterpret_cast<int32_t*>(x.q + n_tokens * args.n_cols);
     x.scales = reinterpret_cast<float*>(x.extra + n_tokens * n_blocks * kExtra<F>);
-    for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F>(group, token, T, x); });
-    for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
-        const uint8_t* words = args.weights + panel * args.panel_bytes;
-        const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
-        __builtin_memset(acc, 0, size_t(n_tokens) * 64);
-        for (int64_t first = 0; first < n_blocks; first += kChunkBlocks<F>) {
-            const int n = n_blocks - first < kChunkBlocks<F> ? int(n_blocks - first) : kChunkBlocks<F>;
-            for (int b = 0; b < n; ++b) {
-                const uint8_t* w = words + (first + b) * (64 * kWords<F>);
-                for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
-                unpack<F>(w, halves + (first + b) * F::kHalfBytes, blocks[b]);
-            }
-            for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
-                tile_chunk<F, T>(blocks, n, x.q + token * args.n_cols + first * F::kCols * T,
-                                 x.extra + (token * n_blocks + first * T) * kExtra<F>,
-                                 x.scales + token * n_blocks + first * T, acc + 16 * token);
-            });
-        }
-        const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-        const int valid = left < kPanelRows ? int(left) : kPanelRows;
-        for (int64_t t = 0; t < n_tokens; ++t)
-            store_first(out + t * args.out_stride + row, load_f32(acc + 16 * t), valid);
-    }
+    for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F, T>(group, token, x); });
+    int64_t panel = args.panel_begin;
+    for (; panel + kTilePanels <= args.panel_end; panel += kTilePanels)
+        group_panels<F, kTilePanels>(args, panel, x, n_tokens, blocks, acc, out);
+    if constexpr (kTilePanels > 1)
+        for (; panel < args.panel_end; ++panel) group_panels<F, 1>(args, panel, x, n_tokens, blocks, acc, out);
 }
 
 #endif  // the scalar build takes tokens one by one: it has no registers to share weights in

@@ -52,36 +52,71 @@ constexpr int64_t kManyTokens = 12;
 // [token][column] -> [column][token]
 template <int T>
 STERNA_INLINE void pack_columns(const float* x, int64_t stride, int n, float* to) {
+    const int8_t* rows[T];
+    for (int t = 0; t < T; ++t) rows[t] = reinterpret_cast<const int8_t*>(x + t * stride);
     int col = 0;
-    for (; T % 4 == 0 && col + 4 <= n; col += 4) {
-        for (int t = 0; t < T; t += 4) {
-            const int8_t* rows[4];
-            for (int i = 0; i < 4; ++i) rows[i] = reinterpret_cast<const int8_t*>(x + (t + i) * stride + col);
-            transpose_words(rows, 4 * T, reinterpret_cast<int8_t*>(to + T * col + t));
-        }
+    for (; col + 4 <= n; col += 4) {
+        transpose_words<T>(rows, reinterpret_cast<int8_t*>(to + T * col));
+        for (int t = 0; t < T; ++t) rows[t] += 16;
     }
     for (; col < n; ++col)
         for (int t = 0; t < T; ++t) to[T * col + t] = x[t * stride + col];
 }
 
-// n columns more of 16 rows for T tokens. weights: [n][16], x: [n][T]. Starts: nothing has been added up yet.
-template <int T>
-__attribute__((noinline)) void add_columns(const float* weights, const float* x, int n, bool starts, float* out,
-                                           int64_t out_stride, int valid) {
-    F32 acc[T];
-    unroll<T>([&](auto t) STERNA_LAMBDA { acc[t] = starts ? zero_f32() : load_first(out + t * out_stride, valid); });
+// n columns more of P panels for T tokens. weights: [n][16] per panel, panels weight_stride floats apart; x: [n][T]. Starts:
+// nothing has been added up yet. valid: the rows that the last panel has.
+template <int P, int T>
+__attribute__((noinline)) void add_columns(const float* weights, int64_t weight_stride, const float* x, int n,
+                                           bool starts, float* out, int64_t out_stride, int valid) {
+    const auto rows_of = [valid](int p) { return p == P - 1 ? valid : kPanelRows; };
+    F32 acc[P * T];
+    unroll<P * T>([&](auto k) STERNA_LAMBDA {
+        constexpr int p = k / T, t = k % T;
+        acc[k] = starts ? zero_f32() : load_first(out + t * out_stride + p * kPanelRows, rows_of(p));
+    });
 #pragma GCC unroll 2
     for (int col = 0; col < n; ++col) {
-        const F32 w = load_f32(weights + 16 * col);
-        unroll<T>([&](auto t) STERNA_LAMBDA { acc[t] = acc[t] + w * splat(x[T * col + t]); });
+        F32 w[P];
+        unroll<P>([&](auto p) STERNA_LAMBDA { w[p] = load_f32(weights + p * weight_stride + 16 * col); });
+        unroll<T>([&](auto t) STERNA_LAMBDA {
+            const F32 value = splat(x[T * col + t]);
+            unroll<P>([&](auto p) STERNA_LAMBDA { acc[p * T + t] = acc[p * T + t] + w[p] * value; });
+        });
     }
-    unroll<T>([&](auto t) STERNA_LAMBDA { store_first(out + t * out_stride, acc[t], valid); });
+    unroll<P * T>([&](auto k) STERNA_LAMBDA {
+        constexpr int p = k / T, t = k % T;
+        store_first(out + t * out_stride + p * kPanelRows, acc[k], rows_of(p));
+    });
 }
 
-// scratch: (kGroupTokens + kPanelRows) * kFloatColumns floats. The sums wait in `out` from one pass to the next.
+// The columns [first, first + n) of P panels for a group of tokens. columns: room for P panels of kFloatColumns.
+template <typename F, int P>
+void multiply_columns(const MatmulArgs& args, int64_t panel, int64_t first, int n, const float* packed,
+                      int64_t n_tokens, float* out, float* columns) {
+    const uint8_t* p = args.weights + panel * args.panel_bytes + first * F::kBytes;
+    const float* weights = columns;
+    int64_t stride = kPanelRows * kFloatColumns;
+    if constexpr (F::kBytes == 64) {
+        weights = reinterpret_cast<const float*>(p);
+        stride = args.panel_bytes / int64_t(sizeof(float));
+    } else {
+        for (int i = 0; i < P; ++i)
+            for (int col = 0; col < n; ++col)
+                store(columns + i * stride + 16 * col, F::column(p + i * args.panel_bytes + col * F::kBytes));
+    }
+    const int64_t row = panel * kPanelRows, left = args.n_rows - row - (P - 1) * kPanelRows;
+    for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
+        add_columns<P, T>(weights, stride, packed + token * n, n, first == 0, out + token * args.out_stride + row,
+                          args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
+    });
+}
+
+// scratch: (kGroupTokens + kTilePanels * kPanelRows) * kFloatColumns floats. The sums wait in `out` from one pass to the
+// next.
 template <typename F>
 void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, float* out, float* scratch) {
-    static_assert((kGroupTokens + kPanelRows) * kFloatColumns * int64_t(sizeof(float)) <= kMatmulScratchBytes);
+    static_assert((kGroupTokens + kTilePanels * kPanelRows) * kFloatColumns * int64_t(sizeof(float)) <=
+                  kMatmulScratchBytes);
     float* const packed =
         scratch;  // [tile][column][token]: read in place, tokens would push one another out of the cache
     float* const columns = scratch + kGroupTokens * kFloatColumns;
@@ -90,19 +125,12 @@ void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, flo
         for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
             pack_columns<T>(x + token * args.n_cols + first, args.n_cols, n, packed + token * n);
         });
-        for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
-            const uint8_t* p = args.weights + panel * args.panel_bytes + first * F::kBytes;
-            const float* weights = columns;
-            if constexpr (F::kBytes == 64)
-                weights = reinterpret_cast<const float*>(p);
-            else
-                for (int col = 0; col < n; ++col) store(columns + 16 * col, F::column(p + col * F::kBytes));
-            const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-            for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
-                add_columns<T>(weights, packed + token * n, n, first == 0, out + token * args.out_stride + row,
-                               args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
-            });
-        }
+        int64_t panel = args.panel_begin;
+        for (; panel + kTilePanels <= args.panel_end; panel += kTilePanels)
+            multiply_columns<F, kTilePanels>(args, panel, first, n, packed, n_tokens, out, columns);
+        if constexpr (kTilePanels > 1)
+            for (; panel < args.panel_end; ++panel)
+                multiply_columns<F, 1>(args, panel, first, n, packed, n_tokens, out, columns);
     }
 }
 #endif

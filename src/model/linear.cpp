@@ -13,7 +13,7 @@ using kernels::ActKind;
 
 constexpr int64_t kTaskBytes = 32 << 10;  // of weights, times rows / 8: a task below it costs less than handing it out
 // Uneven speeds of cores cost at most one task of a thread's share. Of many rows each task packs the activations anew.
-constexpr int64_t kTasksPerThread = 8, kTasksOfFewRows = 16, kFewRows = 8;
+constexpr int64_t kTasksPerThread = 4, kTasksOfFewRows = 16, kFewRows = 8;
 
 struct Quantized {
     kernels::Activations form[3];  // by ActKind

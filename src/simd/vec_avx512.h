@@ -260,8 +260,14 @@ constexpr int kParts = 1;
 STERNA_INLINE I32 join(const I32 (&parts)[kParts]) {
     return parts[0];
 }
+// Around the intrinsic gcc 12 copies every sum twice in a loop.
 STERNA_INLINE I32 dot4(I32 acc, B64 u, B64 s) {
+#ifdef STERNA_EMULATE_AVX512
     return {_mm512_dpbusd_epi32(acc.v, u.v, s.v)};
+#else
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(u.v), "v"(s.v));
+    return acc;
+#endif
 }
 STERNA_INLINE I32 madd16(B64 a, B64 b) {
     return {_mm512_madd_epi16(a.v, b.v)};
