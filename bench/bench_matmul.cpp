@@ -65,7 +65,7 @@ double read_bandwidth(ThreadPool& pool, const std::vector<uint8_t>& bytes) {
 
 void multiply(const kernels::Kernels& k, const PackedMatrix& w, const Acts& x, ThreadPool& pool,
               std::vector<float>& out, std::vector<uint8_t*>& scratch) {
-    const int64_t per_task = std::max<int64_t>(1, w.n_panels() / (pool.size() * 8));
+    const int64_t per_task = pool.size() == 1 ? w.n_panels() : std::max<int64_t>(1, w.n_panels() / (pool.size() * 8));
     pool.run(int((w.n_panels() + per_task - 1) / per_task), [&](int task, int worker) {
         const int64_t begin = task * per_task, end = std::min(w.n_panels(), begin + per_task);
         k.matmul[int(w.kind())]({w.data(), w.panel_bytes(), begin, end, w.n_rows(), w.n_cols(), x.view(), x.n_tokens,
@@ -88,8 +88,8 @@ int main(int argc, char** argv) {
         std::printf("read bandwidth: %.1f GB/s with 1 thread, %.1f GB/s with 2\n", read_bandwidth(one, big),
                     read_bandwidth(two, big));
     }
-    // 4096 columns: 256 rows stay in the second-level cache or near it, 8192 do not fit the third.
-    constexpr int64_t kCols = 4096, kRows = 8192, kCacheRows = 256, kTokens = 128;
+    // 4096 columns: 256 rows stay in the second-level cache or near it; kLargeBytes do not fit the third.
+    constexpr int64_t kCols = 4096, kCacheRows = 256, kTokens = 128, kLargeBytes = 192 << 20;
     std::printf("%-7s %-7s | decode GB/s: 1 thread, 2 threads, cached | 4 tokens cached | prefill Gmac/s\n", "type",
                 "table");
     for (DType type : kMatmulTypes) {
@@ -100,9 +100,10 @@ int main(int argc, char** argv) {
         if (type == DType::kMXFP4)  // exponents that do not make subnormal numbers, which would be slow
             for (size_t at = 0; at < file.bytes.size(); at += sizeof(BlockMXFP4)) large.bytes[at] = 120;
         const std::vector<uint8_t> rows = large.bytes;
-        for (int64_t have = kCacheRows; have < kRows; have += kCacheRows)
+        const int64_t n_rows = (kLargeBytes / int64_t(rows.size()) + 1) * kCacheRows;
+        for (int64_t have = kCacheRows; have < n_rows; have += kCacheRows)
             large.bytes.insert(large.bytes.end(), rows.begin(), rows.end());
-        large.n_rows = kRows;
+        large.n_rows = n_rows;
         // As packing does, copying writes to fresh memory.
         const double copying = best_seconds(one, [&] { std::vector<uint8_t> copy(large.bytes); });
         const double packing = best_seconds(one, [&] {
@@ -113,7 +114,7 @@ int main(int argc, char** argv) {
         auto big = PackedMatrix::pack(large.view(), two, arena),
              small = PackedMatrix::pack(FileMatrix{type, kCacheRows, kCols, rows}.view(), two, arena);
         if (!big || !small) return 1;
-        std::vector<float> out(size_t(kTokens * kRows));
+        std::vector<float> out(size_t(std::max(n_rows, kTokens * kCacheRows)));
         for (int i = kernels::all().n - 1; i >= 0; --i) {
             const kernels::Kernels& k = *kernels::all().tables[i];
             if (*table_name ? std::strcmp(k.name, table_name) != 0 : std::strcmp(k.name, "scalar") == 0) continue;

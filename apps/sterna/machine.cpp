@@ -62,6 +62,7 @@ __attribute__((target("avx2"))) int peak_avx2(int64_t rounds) {
     __m256i a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(5);
     for (int64_t i = 0; i < rounds; ++i) {
         asm volatile("" : "+x"(a), "+x"(b));
+#pragma GCC unroll 12  // else gcc keeps the sums in memory
         for (auto& sum : sums) sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b));
     }
     for (int i = 1; i < kChains; ++i) sums[0] = _mm256_xor_si256(sums[0], sums[i]);
@@ -74,6 +75,7 @@ __attribute__((target("avx512f,avx512bw,avx512vnni"))) int peak_avx512(int64_t r
     __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
     for (int64_t i = 0; i < rounds; ++i) {
         asm volatile("" : "+v"(a), "+v"(b));
+#pragma GCC unroll 12
         for (auto& sum : sums) sum = _mm512_dpbusd_epi32(sum, a, b);
     }
     for (int i = 1; i < kChains; ++i) sums[0] = _mm512_xor_si512(sums[0], sums[i]);
