@@ -601,11 +601,15 @@ void group_panels(const MatmulArgs& args, int64_t panel, const PackedGroup& x, i
     __builtin_memset(acc, 0, size_t(P * n_tokens) * 64);
     for (int64_t first = 0; first < n_blocks; first += kChunkBlocks<F>) {
         const int n = n_blocks - first < kChunkBlocks<F> ? int(n_blocks - first) : kChunkBlocks<F>;
+        // The next chunk is asked for, after the last one that of the next panels: the tiles give it time to come.
+        const int64_t next = first + n < n_blocks ? first + n : 0, jump = next == 0 ? P * args.panel_bytes : 0;
         for (int p = 0; p < P; ++p) {
+            const uint8_t* own_words = words + p * args.panel_bytes;
+            const uint8_t* own_halves = halves + p * args.panel_bytes;
+            for (int i = 0; i < F::kHalfBytes * n; i += 64) prefetch(own_halves + jump + next * F::kHalfBytes + i);
             for (int b = 0; b < n; ++b) {
-                const uint8_t* w = words + p * args.panel_bytes + (first + b) * (64 * kWords<F>);
-                for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
-                unpack<F>(w, halves + p * args.panel_bytes + (first + b) * F::kHalfBytes,
+                for (int i = 0; i < kWords<F>; ++i) prefetch(own_words + jump + (next + b) * (64 * kWords<F>)+64 * i);
+                unpack<F>(own_words + (first + b) * (64 * kWords<F>), own_halves + (first + b) * F::kHalfBytes,
                           blocks[p * kChunkBlocks<F> + b]);
             }
         }
