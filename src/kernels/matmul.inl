@@ -20,7 +20,6 @@ constexpr int kGroupTokens = 132;
 #else
 constexpr int kGroupTokens = 64;
 #endif
-constexpr int64_t kPrefetchBytes = 1536;
 
 template <typename F>
 constexpr int kSubs = F::kCols / F::kSub;

@@ -18,6 +18,7 @@ constexpr int kTileSums = kTileRows * kPanelRows;
 // tokens, and the activations should stay in the second-level cache (2 MB where there is AMX).
 constexpr int64_t kAmxGroupBytes = 1 << 20;
 constexpr int64_t kAmxMinGroup = 64, kAmxMaxGroup = 512;
+constexpr int64_t kAmxAheadBytes = 1536;  // lines of weights are asked for so far ahead
 
 // int8 planes of scale * (weight - zero). Q2_K: 15 * 3. Q3_K: -32..31 times -4..3 is -124..128, and -128..124 negated.
 // The others need 11 to 13 bits.
@@ -272,7 +273,7 @@ void multiply_group(const MatmulArgs& args, const Group& group, int64_t n_tokens
             const int n = n_blocks - first < kAmxChunk<F> ? int(n_blocks - first) : kAmxChunk<F>;
             for (int b = 0; b < n; ++b) {
                 const uint8_t* w = words + (first + b) * (64 * kWords<F>);
-                for (int i = 0; i < kWords<F>; ++i) prefetch(w + kPrefetchBytes + 64 * i);
+                for (int i = 0; i < kWords<F>; ++i) prefetch(w + kAmxAheadBytes + 64 * i);
                 unpack_tiles<F>(w, halves + (first + b) * F::kHalfBytes, chunk[b]);
             }
             // gcc's tile loads do not tell the compiler that they read memory.

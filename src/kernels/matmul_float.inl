@@ -15,6 +15,13 @@ struct FloatBF16 {
     static STERNA_INLINE F32 column(const uint8_t* p) { return load_bf16(reinterpret_cast<const uint16_t*>(p)); }
 };
 
+// One token's lines are asked for so far ahead.
+#if defined(STERNA_ISA_AVX512)
+constexpr int64_t kFloatAheadBytes = 4096;
+#else
+constexpr int64_t kFloatAheadBytes = 1536;
+#endif
+
 template <typename F, int T>
 STERNA_INLINE void float_tile(const uint8_t* weights, const float* x, int64_t n_cols, float* out, int64_t out_stride,
                               int valid) {
@@ -22,7 +29,7 @@ STERNA_INLINE void float_tile(const uint8_t* weights, const float* x, int64_t n_
     unroll<T>([&](auto t) STERNA_LAMBDA { acc[t] = zero_f32(); });
     for (int64_t col = 0; col < n_cols; ++col) {
         const uint8_t* p = weights + col * F::kBytes;
-        if (T == 1) prefetch(p + kPrefetchBytes);
+        if (T == 1 && col % (64 / F::kBytes) == 0) prefetch(p + kFloatAheadBytes);
         const F32 w = F::column(p);
         unroll<T>([&](auto t) STERNA_LAMBDA { acc[t] = acc[t] + w * splat(x[t * n_cols + col]); });
     }
