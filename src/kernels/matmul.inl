@@ -73,11 +73,17 @@ struct Group {
     int64_t n_cols, n_scales, n_sums;
 };
 
-// Calls f(Int<n>(), token) for tiles of n tokens, in order: of T as far as it goes, then of less.
+// Calls f(Int<n>(), at) for tiles of n tokens or panels in [begin, end), in order: of T as far as it goes, then of less.
 template <int T, typename Visit>
-STERNA_INLINE void for_tiles(int64_t token, int64_t n_tokens, Visit f) {
-    for (; token + T <= n_tokens; token += T) f(Int<T>(), token);
-    if constexpr (T > 1) for_tiles<T / 2>(token, n_tokens, f);
+STERNA_INLINE void for_tiles(int64_t begin, int64_t end, Visit f) {
+    for (; begin + T <= end; begin += T) f(Int<T>(), begin);
+    if constexpr (T > 1) for_tiles<T / 2>(begin, end, f);
+}
+
+// How many of a panel's rows there are.
+STERNA_INLINE int rows_of(const MatmulArgs& args, int64_t panel) {
+    const int64_t left = args.n_rows - panel * kPanelRows;
+    return left < kPanelRows ? int(left) : kPanelRows;
 }
 
 // ---- What the sums of the activations are for
@@ -290,17 +296,19 @@ STERNA_INLINE void multiply_panels(const MatmulArgs& args, int64_t panel, const 
     const int64_t n_blocks = args.n_cols / F::kCols;
     const uint8_t* words = args.weights + panel * args.panel_bytes;
     const uint8_t* halves = words + halves_offset(F::kKind, n_blocks);
-    const int64_t next_panel = (kFarBytes + args.panel_bytes - 1) / args.panel_bytes * args.panel_bytes;
+    [[maybe_unused]] const int64_t next_panel =
+        (kFarBytes + args.panel_bytes - 1) / args.panel_bytes * args.panel_bytes;
     PanelSums sums[N];
     for (int p = 0; p < N; ++p) sums[p].acc = zero_f32();
     for (int64_t block = 0; block < n_blocks; ++block) {
         const int8_t* q = x.q + block * F::kCols;
         const int32_t* extra = x.extra + block * kExtra<F>;
-        // Past its end a panel is followed by the one that takes its place.
-        int64_t ahead = next_panel;
+        int64_t ahead;
         if constexpr (kNextPanel<F>) {
+            ahead = next_panel;
             prefetch_far(halves + ahead);
         } else {
+            // Past its end a panel is followed by the one that takes its place.
             ahead = kAheadBytes<F>;
             if (block * (64 * kWords<F>)+ahead >= args.panel_bytes) ahead += (N - 1) * args.panel_bytes;
         }
@@ -337,8 +345,7 @@ STERNA_INLINE void multiply_panels(const MatmulArgs& args, int64_t panel, const 
         halves += F::kHalfBytes;
     }
     for (int p = 0; p < N; ++p) {
-        const int64_t row = (panel + p) * kPanelRows, left = args.n_rows - row;
-        store_first(out + row, sums[p].acc, left < kPanelRows ? int(left) : kPanelRows);
+        store_first(out + (panel + p) * kPanelRows, sums[p].acc, rows_of(args, panel + p));
     }
 }
 
@@ -574,10 +581,8 @@ __attribute__((noinline)) void tile_chunk(const Unpacked<F>* blocks, int n_block
             F32 m = zero_f32();
             if constexpr (F::kMins || F::kAffine) m = load_f32(own.m);
             unroll<T>([&](auto t) STERNA_LAMBDA {
-                const F32 da = splat(scales[t]);
-                F32 sum = load_f32(sums + 16 * t) + (d * da) * to_f32(isum[p * T + t]);
-                if constexpr (F::kMins) sum = sum - (m * da) * to_f32(msum[p * T + t]);
-                if constexpr (F::kAffine) sum = sum + (m * da) * splat(as_float(extra[t]));
+                const F32 sum = add_block<F>(load_f32(sums + 16 * t), d, m, scales[t], isum[p * T + t], msum[p * T + t],
+                                             F::kAffine ? as_float(extra[t]) : 0.0f);
                 store(sums + 16 * t, sum);
             });
         });
@@ -619,8 +624,8 @@ void group_panels(const MatmulArgs& args, int64_t panel, const PackedGroup& x, i
         });
     }
     for (int p = 0; p < P; ++p) {
-        const int64_t row = (panel + p) * kPanelRows, left = args.n_rows - row;
-        const int valid = left < kPanelRows ? int(left) : kPanelRows;
+        const int64_t row = (panel + p) * kPanelRows;
+        const int valid = rows_of(args, panel + p);
         for (int64_t t = 0; t < n_tokens; ++t)
             store_first(out + t * args.out_stride + row, load_f32(acc + 16 * (p * n_tokens + t)), valid);
     }
@@ -639,11 +644,9 @@ void matmul_group(const MatmulArgs& args, const Group& group, int64_t n_tokens, 
     x.extra = reinterpret_cast<int32_t*>(x.q + n_tokens * args.n_cols);
     x.scales = reinterpret_cast<float*>(x.extra + n_tokens * n_blocks * kExtra<F>);
     for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA { pack_tile<F, T>(group, token, x); });
-    int64_t panel = args.panel_begin;
-    for (; panel + kTilePanels <= args.panel_end; panel += kTilePanels)
-        group_panels<F, kTilePanels>(args, panel, x, n_tokens, blocks, acc, out);
-    if constexpr (kTilePanels > 1)
-        for (; panel < args.panel_end; ++panel) group_panels<F, 1>(args, panel, x, n_tokens, blocks, acc, out);
+    for_tiles<kTilePanels>(args.panel_begin, args.panel_end, [&](auto P, int64_t panel) STERNA_LAMBDA {
+        group_panels<F, P>(args, panel, x, n_tokens, blocks, acc, out);
+    });
 }
 
 #endif  // the scalar build takes tokens one by one: it has no registers to share weights in

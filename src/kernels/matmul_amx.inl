@@ -280,8 +280,8 @@ void multiply_group(const MatmulArgs& args, const Group& group, int64_t n_tokens
             __asm__ volatile("" ::: "memory");
             multiply_chunk<F>(chunk, n, group, first, n_tokens, sums, acc);
         }
-        const int64_t row = panel * kPanelRows, left = args.n_rows - row;
-        const int valid = left < kPanelRows ? int(left) : kPanelRows;
+        const int64_t row = panel * kPanelRows;
+        const int valid = rows_of(args, panel);
         for (int64_t t = 0; t < n_tokens; ++t)
             store_first(out + t * args.out_stride + row, load_f32(acc + kPanelRows * t), valid);
     }

@@ -41,10 +41,11 @@ template <typename F>
 void multiply_few(const MatmulArgs& args, const float* x, int64_t n_tokens, float* out) {
     for (int64_t panel = args.panel_begin; panel < args.panel_end; ++panel) {
         const uint8_t* weights = args.weights + panel * args.panel_bytes;
-        const int64_t row = panel * kPanelRows, left = args.n_rows - row;
+        const int64_t row = panel * kPanelRows;
+        const int valid = rows_of(args, panel);
         for_tiles<4>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
             float_tile<F, T>(weights, x + token * args.n_cols, args.n_cols, out + token * args.out_stride + row,
-                             args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
+                             args.out_stride, valid);
         });
     }
 }
@@ -75,11 +76,11 @@ STERNA_INLINE void pack_columns(const float* x, int64_t stride, int n, float* to
 template <int P, int T>
 __attribute__((noinline)) void add_columns(const float* weights, int64_t weight_stride, const float* x, int n,
                                            bool starts, float* out, int64_t out_stride, int valid) {
-    const auto rows_of = [valid](int p) { return p == P - 1 ? valid : kPanelRows; };
+    const auto valid_of = [valid](int p) { return p == P - 1 ? valid : kPanelRows; };
     F32 acc[P * T];
     unroll<P * T>([&](auto k) STERNA_LAMBDA {
         constexpr int p = k / T, t = k % T;
-        acc[k] = starts ? zero_f32() : load_first(out + t * out_stride + p * kPanelRows, rows_of(p));
+        acc[k] = starts ? zero_f32() : load_first(out + t * out_stride + p * kPanelRows, valid_of(p));
     });
 #pragma GCC unroll 2
     for (int col = 0; col < n; ++col) {
@@ -92,7 +93,7 @@ __attribute__((noinline)) void add_columns(const float* weights, int64_t weight_
     }
     unroll<P * T>([&](auto k) STERNA_LAMBDA {
         constexpr int p = k / T, t = k % T;
-        store_first(out + t * out_stride + p * kPanelRows, acc[k], rows_of(p));
+        store_first(out + t * out_stride + p * kPanelRows, acc[k], valid_of(p));
     });
 }
 
@@ -111,10 +112,11 @@ void multiply_columns(const MatmulArgs& args, int64_t panel, int64_t first, int 
             for (int col = 0; col < n; ++col)
                 store(columns + i * stride + 16 * col, F::column(p + i * args.panel_bytes + col * F::kBytes));
     }
-    const int64_t row = panel * kPanelRows, left = args.n_rows - row - (P - 1) * kPanelRows;
+    const int64_t row = panel * kPanelRows;
+    const int valid = rows_of(args, panel + P - 1);
     for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
         add_columns<P, T>(weights, stride, packed + token * n, n, first == 0, out + token * args.out_stride + row,
-                          args.out_stride, left < kPanelRows ? int(left) : kPanelRows);
+                          args.out_stride, valid);
     });
 }
 
@@ -132,12 +134,9 @@ void multiply_many(const MatmulArgs& args, const float* x, int64_t n_tokens, flo
         for_tiles<kTileTokens>(0, n_tokens, [&](auto T, int64_t token) STERNA_LAMBDA {
             pack_columns<T>(x + token * args.n_cols + first, args.n_cols, n, packed + token * n);
         });
-        int64_t panel = args.panel_begin;
-        for (; panel + kTilePanels <= args.panel_end; panel += kTilePanels)
-            multiply_columns<F, kTilePanels>(args, panel, first, n, packed, n_tokens, out, columns);
-        if constexpr (kTilePanels > 1)
-            for (; panel < args.panel_end; ++panel)
-                multiply_columns<F, 1>(args, panel, first, n, packed, n_tokens, out, columns);
+        for_tiles<kTilePanels>(args.panel_begin, args.panel_end, [&](auto P, int64_t panel) STERNA_LAMBDA {
+            multiply_columns<F, P>(args, panel, first, n, packed, n_tokens, out, columns);
+        });
     }
 }
 #endif
